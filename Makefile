@@ -1,0 +1,48 @@
+# Everything runs in .venv, which the first target that needs it makes. `make repro` stays small:
+# torch is only for the tests and for those who ask for the extra.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help repro env test lint format bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+repro: $(VENV)/.installed ## run the pipeline and print what was found
+	dvc repro
+	@core-tokens summary
+
+env: $(VENV)/.installed-dev ## the whole environment: torch, tests, linters
+	@echo "Now: . $(VENV)/bin/activate"
+
+test: $(VENV)/.installed-dev ## all tests
+	pytest
+
+lint: $(VENV)/.installed-dev ## ruff and mypy --strict
+	ruff check
+	ruff format --check
+	mypy
+
+format: $(VENV)/.installed-dev ## let ruff lay out the code
+	ruff check --fix
+	ruff format
+
+bench: $(VENV)/.installed-dev ## what each stage costs on this machine
+	python benchmarks/stages.py
+
+clean: ## remove the environment
+	rm -rf $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+# torch first and pinned: a looser request could bring gigabytes for a GPU that is not there.
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) torch
+	$(PIP) --editable '.[torch,dev]'
+	touch $@

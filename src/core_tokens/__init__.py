@@ -1,0 +1,1 @@
+"""Core Tokens: the never-trained tokens of a language model, measured and versioned."""

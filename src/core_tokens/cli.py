@@ -1,0 +1,62 @@
+"""``core-tokens``: what is not a stage."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from core_tokens import console, models, params
+from core_tokens.summary import summary
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
+    top = argparse.ArgumentParser(
+        prog="core-tokens", description="Run in the folder that holds params.yaml."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add = commands.add_parser("add", help="bring in a model's own files, tracked with DVC")
+    add.add_argument("name", metavar="NAME", help="letters a-z, digits and dashes")
+    add.add_argument(
+        "--embedding",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="safetensors file with the matrix",
+    )
+    add.add_argument("--tensor", metavar="KEY", help="which tensor, where the file holds several")
+    add.add_argument(
+        "--cluster-tokens",
+        type=Path,
+        metavar="FILE",
+        help="safetensors file with cluster_token_ids; without it the cluster is discovered",
+    )
+    remove = commands.add_parser("remove", help="take a model out again, its data included")
+    remove.add_argument("name", metavar="NAME")
+    show = commands.add_parser("summary", help="what was found, for people")
+    show.add_argument("name", metavar="MODEL", nargs="?", help="all models by default")
+    return top
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out one command line."""
+    given = parser().parse_args(arguments)
+    if given.command == "add":
+        models.add(given.name, given.embedding, given.tensor, given.cluster_tokens)
+        print(f"Added {given.name}. To go on:\n")
+        print("    dvc repro")
+        print(f"    git add params.yaml dvc.lock data/{given.name}")
+    elif given.command == "remove":
+        models.remove(given.name)
+        print(f"Removed {given.name} from params.yaml, dvc.lock and data/; "
+              "`dvc gc --workspace` frees the cache.")  # fmt: skip
+    else:
+        settings = params.load()
+        if given.name is not None:
+            params.check_listed(given.name, settings.models, "models")
+        names = [given.name] if given.name is not None else settings.models
+        print("\n\n".join(summary(name, settings) for name in names))
+
+
+def main() -> int:
+    """The entry point of the command ``core-tokens``."""
+    return console.run(run)

@@ -1,0 +1,96 @@
+"""Where is the cluster of a matrix, and what does the whole vocabulary look like around it?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core_tokens.groups import Groups, identical_rows
+from core_tokens.neighbours import components, nearest_outsider
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """The cluster of float[vocab, dims] and the census of its identical rows.
+
+    Attributes:
+        groups: the distinct rows of the whole vocabulary.
+        token_ids: int64[n], the cluster, ascending; empty if no two tokens are adjacent.
+        vocab: the number of rows of the matrix.
+        zero_rows: rows that are all zero, which belong to no cluster.
+        vectors: the distinct rows in the cluster.
+        nearest_outsider: L2 distance from the cluster to the nearest token outside, an all-zero
+            one included; 0 if there is no cluster or nothing outside.
+    """
+
+    groups: Groups
+    token_ids: NDArray[np.int64]
+    vocab: int
+    zero_rows: int
+    vectors: int
+    nearest_outsider: float
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """bool[vocab], true for the tokens of the cluster."""
+        mask = np.zeros(self.vocab, bool)
+        mask[self.token_ids] = True
+        return mask
+
+
+def find_cluster(matrix: NDArray[Any], threshold: float) -> Clustering:
+    """Find the connected component of "L2 distance < threshold" that holds the most tokens.
+
+    Distances are taken between the stored values, whatever their dtype. All-zero rows are left
+    out; of two components with equally many tokens the one with the smallest id is taken; a
+    component of one token is no cluster.
+
+    Args:
+        matrix: float[vocab, dims], possibly mapped from a file; never copied whole.
+        threshold: L2 distance in the units of the matrix, not included.
+    """
+    groups = identical_rows(matrix)
+    zero = _zero_group(matrix, groups)
+    nodes = np.flatnonzero(_may_have_neighbours(matrix, groups, zero))
+    token_ids = np.empty(0, np.int64)
+    vectors, outsider = 0, 0.0
+    if len(nodes):
+        label = components(matrix, groups.first[nodes], threshold)
+        tokens = np.bincount(label, weights=groups.sizes[nodes])
+        # Groups are numbered by first occurrence and components by their first group: of equal
+        # maxima argmax takes the component with the smallest id.
+        largest = label == tokens.argmax()
+        if tokens.max() > 1:
+            inside = np.zeros(len(groups.first), bool)
+            inside[nodes[largest]] = True
+            token_ids = np.flatnonzero(inside[groups.group_of_row])
+            vectors = int(inside.sum())
+            if not inside.all():
+                outsider = nearest_outsider(matrix, groups.first[inside], groups.first[~inside])
+    zero_rows = 0 if zero is None else int(groups.sizes[zero])
+    return Clustering(groups, token_ids, len(matrix), zero_rows, vectors, outsider)
+
+
+def _zero_group(matrix: NDArray[Any], groups: Groups) -> int | None:
+    """The group whose rows are all zero, if there is one."""
+    for group in np.flatnonzero(matrix[groups.first, 0] == 0).tolist():
+        if not matrix[groups.first[group]].any():
+            return int(group)
+    return None
+
+
+def _may_have_neighbours(
+    matrix: NDArray[Any], groups: Groups, zero: int | None
+) -> NDArray[np.bool_]:
+    """bool[groups]: not the zero rows, and no identical rows that hold NaN or infinity.
+
+    A single row that is not finite has no neighbour either, but its distances say so; identical
+    ones would count as a component of their size without any distance being taken.
+    """
+    keep = np.ones(len(groups.first), bool)
+    for group in np.flatnonzero(groups.sizes > 1).tolist():
+        keep[group] = np.isfinite(matrix[groups.first[group]].astype(np.float32)).all()
+    if zero is not None:
+        keep[zero] = False
+    return keep

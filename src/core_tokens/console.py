@@ -1,0 +1,41 @@
+"""From a command line to an exit code: every error a user can cause is one line on stderr."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from core_tokens.errors import CoreTokensError, UsageError
+
+
+def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> int:
+    """Call ``main`` with the arguments of the command line and return the exit code.
+
+    0 on success; 1, after one line on stderr, on any CoreTokensError and on what the operating
+    system refuses; 130 on an interrupt. Anything else is a bug and keeps its traceback.
+    """
+    try:
+        main(sys.argv[1:] if arguments is None else arguments)
+    except CoreTokensError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+    except MemoryError:
+        print("error: not enough memory", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    else:
+        return 0
+    return 1
+
+
+def run_stage(stage: Callable[[str], None]) -> int:
+    """Run one stage for the one model that the command line names."""
+
+    def main(arguments: Sequence[str]) -> None:
+        if len(arguments) != 1:
+            name = stage.__module__ if stage.__module__ != "__main__" else "STAGE"
+            raise UsageError(f"python -m {name}", f"{len(arguments)} arguments", "one: the model")
+        stage(arguments[0])
+
+    return run(main)

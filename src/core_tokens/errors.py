@@ -1,0 +1,52 @@
+"""What can be wrong with an input, each as one line that a person can act on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class CoreTokensError(Exception):
+    """Base of every error that a user can cause; ``str(error)`` is the line they read.
+
+    Args:
+        where: the file, key or argument at fault.
+        found: what is there.
+        expected: what would be right, or what to do about it.
+    """
+
+    def __init__(self, where: str | Path, found: str, expected: str) -> None:
+        self.where, self.found, self.expected = str(where), found, expected
+        super().__init__(where, found, expected)
+
+    def __str__(self) -> str:
+        # A name or a message from outside may hold a line break; the promise is one line.
+        return " ".join(f"{self.where}: found {self.found}; expected {self.expected}".split())
+
+
+class UsageError(CoreTokensError):
+    """A command line that names something that does not exist or cannot be done."""
+
+
+class ParamsError(CoreTokensError):
+    """A value in params.yaml; ``key`` is its dotted path, empty for the file as a whole."""
+
+    def __init__(self, key: str, found: str, expected: str) -> None:
+        super().__init__(f"params.yaml: {key}" if key else "params.yaml", found, expected)
+
+
+class FileError(CoreTokensError):
+    """A file as a whole: absent, unreadable, truncated, or of another kind."""
+
+
+class TensorError(CoreTokensError):
+    """A tensor by its name: its dtype, shape or values. ``in_files`` adds the file's path."""
+
+
+@contextmanager
+def in_files(**paths: Path) -> Iterator[None]:
+    """Add the file to every TensorError of pure code in the block: tensor name -> its path."""
+    try:
+        yield
+    except TensorError as error:
+        where = f"{paths[error.where]}: {error.where}" if error.where in paths else error.where
+        raise TensorError(where, error.found, error.expected) from error

@@ -1,0 +1,48 @@
+"""Writing files so that a final name never stands for half a file."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from core_tokens.errors import FileError
+
+
+@contextmanager
+def replacing(*paths: Path) -> Iterator[list[Path]]:
+    """Yield a temporary path beside each of ``paths``; on success they take the final names.
+
+    On an exception, an interrupt included, the temporary files are removed and whatever stood
+    under the final names is untouched. A final name that is a link is replaced, never written
+    through, so that a cache it points into stays as it is.
+    """
+    temporary = [path.with_name(f".{path.name}.tmp") for path in paths]
+    try:
+        for path in temporary:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+        yield temporary
+        for source, target in zip(temporary, paths, strict=True):
+            source.replace(target)
+    finally:
+        for path in temporary:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def write_all(contents: Mapping[Path, bytes | str]) -> None:
+    """Write files together: all are on the disk, and read back equal, before any is renamed.
+
+    Args:
+        contents: final path -> bytes, or text to be written as UTF-8.
+
+    Raises:
+        FileError: what was read back is not what was written.
+    """
+    data = {
+        path: text.encode() if isinstance(text, str) else text for path, text in contents.items()
+    }
+    with replacing(*data) as temporary:
+        for path, content in zip(temporary, data.values(), strict=True):
+            path.write_bytes(content)
+            if path.read_bytes() != content:
+                raise FileError(path, "other bytes than were written", "a disk that keeps them")

@@ -1,0 +1,58 @@
+"""How far is each token from the origin? W and the cluster -> distances, without a radius."""
+
+from pathlib import Path
+
+import numpy as np
+
+from core_tokens import console, params, tables, tensors
+from core_tokens.errors import ParamsError, in_files
+from core_tokens.files import write_all
+from core_tokens.measurements import check_not_empty, measure
+
+
+def run(model: str) -> None:
+    """Read W and the cluster tokens; write the measurements, their metrics, shells and curves."""
+    settings = params.load()
+    params.check_listed(model, settings.models, "models")
+    if settings.measure.device != "cpu":
+        raise ParamsError("measure.device", settings.measure.device, "cpu, the one there is so far")
+    folder = Path("data", model)
+    matrix_path, cluster_path = folder / "W.safetensors", folder / "cluster_tokens.safetensors"
+    matrix = tensors.map_matrix(matrix_path)
+    token_ids = tensors.read(cluster_path, tensors.CLUSTER_TOKENS)["cluster_token_ids"]
+    with in_files(W=matrix_path, cluster_token_ids=cluster_path):
+        if model not in settings.cluster.discover:  # a cluster that was found may be empty
+            check_not_empty(token_ids)
+        measured = measure(matrix, token_ids)
+    measurements = {
+        "token_ids": measured.token_ids,
+        "vector_of_token": measured.vector_of_token,
+        "vectors": measured.vectors,
+        "populations": measured.populations,
+        "distance_ulp": measured.distance_ulp,
+        "distance_steps": measured.distance_steps,
+        "distance_l2": measured.distance_l2,
+        "origin": np.array([measured.origin], np.int64),
+        "ulp": np.ldexp(np.ones(1, np.float32), measured.ulp_exponent),
+    }
+    metrics = tables.measure_metrics(measured, 8 * matrix.dtype.itemsize)
+    curves = {
+        folder / f"curve_{ruler}.csv": tables.radius_curve(distance, measured.populations)
+        for ruler, distance in (
+            ("ulp", measured.distance_ulp),
+            ("steps", measured.distance_steps),
+            ("l2", measured.distance_l2),
+        )
+    }
+    write_all(
+        {
+            folder / "measurements.safetensors": tensors.to_bytes(measurements),
+            folder / "measure.json": tables.json_text(metrics),
+            folder / "shells.csv": tables.shells_table(measured),
+            **curves,
+        }
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(console.run_stage(run))

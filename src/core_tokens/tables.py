@@ -1,0 +1,197 @@
+"""Results as what people and DVC read: metrics, plot rows and tables.
+
+Metrics are nested objects of numbers (DVC loses lists, nulls and text); a float32 is written with
+the fewest digits that give it back, an infinity as the largest float32.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from core_tokens.clusters import Clustering
+    from core_tokens.core import Core
+    from core_tokens.measurements import Measurements
+
+Metrics = dict[str, Any]
+
+
+def number(value: float | np.floating[Any]) -> float:
+    """A finite Python float whose decimals are those that the precision of ``value`` needs."""
+    if math.isinf(value):
+        value = np.copysign(np.finfo(np.float32).max, value)
+    return float(str(value)) if isinstance(value, np.floating) else float(value)
+
+
+def json_text(metrics: Metrics) -> str:
+    """JSON with sorted keys, two spaces and a trailing newline; NaN is refused (ValueError)."""
+    return json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV with a header line and Unix line ends."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def cluster_metrics(clustering: Clustering, dims: int, threshold: float) -> Metrics:
+    """cluster.json: the census of the vocabulary and the cluster in it."""
+    sizes = clustering.groups.sizes
+    shared = sizes[sizes > 1]
+    outsider = clustering.nearest_outsider
+    return {
+        "adjacency_threshold": threshold,
+        "cluster": {
+            "tokens": len(clustering.token_ids),
+            "vectors": clustering.vectors,
+            "percent": 100 * len(clustering.token_ids) / clustering.vocab,
+        },
+        "groups": {
+            "count": len(shared),
+            "largest": int(shared.max(initial=0)),
+            "tokens": int(shared.sum()),
+        },
+        "matrix": {
+            "dims": dims,
+            "rows": clustering.vocab,
+            "unique_rows": len(sizes),
+            "zero_rows": clustering.zero_rows,
+        },
+        "nearest_outsider": {"l2": outsider, "thresholds": outsider / threshold},
+    }
+
+
+def populations_table(clustering: Clustering) -> str:
+    """populations.csv: every group of two or more identical rows, the largest first."""
+    groups = clustering.groups
+    inside = clustering.mask
+    order = np.lexsort((groups.first, -groups.sizes))
+    shared = order[groups.sizes[order] > 1]
+    by_group = np.argsort(groups.group_of_row, kind="stable")
+    ends = np.cumsum(groups.sizes)
+    rows = []
+    for rank, group in enumerate(shared.tolist(), start=1):
+        members = by_group[ends[group] - groups.sizes[group] : ends[group]]
+        sample = " ".join(map(str, members[:3]))
+        rows.append((rank, int(groups.sizes[group]), int(inside[members[0]]), sample))
+    return csv_text(("rank", "population", "in_cluster", "first_tokens"), rows)
+
+
+def measure_metrics(measured: Measurements, bits: int) -> Metrics:
+    """measure.json: what can be said before a radius is chosen.
+
+    Args:
+        measured: the measurements.
+        bits: width of the stored dtype, 16 where nothing was rounded or the matrix is float16.
+    """
+    origin, present = measured.origin, len(measured.token_ids) > 0
+    metrics: Metrics = {
+        "tokens": len(measured.token_ids),
+        "vectors": len(measured.vectors),
+        "ulp_exponent": measured.ulp_exponent,
+        "origin": {
+            "index": origin,
+            "population": int(measured.populations[origin]) if present else 0,
+            "token": _first_token(measured, origin) if present else -1,
+            "norm": number(_norm(measured.vectors[origin])) if present else 0.0,
+        },
+        "cast": {"stored_bits": bits, "changed_tokens": measured.changed_tokens},
+    }
+    in_ulp = np.ldexp(measured.distance_l2.astype(np.float64), -measured.ulp_exponent)
+    metrics["distance_ulp"] = _spread([number(value) for value in measured.distance_ulp])
+    metrics["distance_steps"] = _spread(measured.distance_steps.tolist())
+    metrics["distance_l2_in_ulp"] = _spread([number(np.float32(value)) for value in in_ulp])
+    return metrics
+
+
+def _spread(values: Sequence[float]) -> Metrics:
+    """Largest, mean and median of some distances; zeros where there are none."""
+    if not values:
+        return {"max": 0, "mean": 0.0, "median": 0.0}
+    return {
+        "max": max(values),
+        "mean": math.fsum(values) / len(values),
+        "median": statistics.median(values),
+    }
+
+
+def _norm(vector: NDArray[Any]) -> np.float32:
+    """The Euclidean norm of one vector, summed exactly."""
+    squares = (float(value) * float(value) for value in vector.astype(np.float64))
+    return np.float32(math.sqrt(math.fsum(squares)))
+
+
+def _first_token(measured: Measurements, vector: int) -> int:
+    return int(measured.token_ids[np.flatnonzero(measured.vector_of_token == vector)[0]])
+
+
+def shells_table(measured: Measurements) -> str:
+    """shells.csv: vectors and tokens per whole ulp, distances rounded half to even."""
+    nearest = [number(np.rint(value)) for value in measured.distance_ulp]
+    vectors: dict[float, int] = {}
+    tokens: dict[float, int] = {}
+    for shell, population in zip(nearest, measured.populations.tolist(), strict=True):
+        vectors[shell] = vectors.get(shell, 0) + 1
+        tokens[shell] = tokens.get(shell, 0) + population
+    rows = [(f"{shell:.9g}", vectors[shell], tokens[shell]) for shell in sorted(vectors)]
+    return csv_text(("ulp", "vectors", "tokens"), rows)
+
+
+def radius_curve(distance: NDArray[Any], populations: NDArray[np.int64]) -> str:
+    """curve_RULER.csv: the core at every radius at which it grows, one per distinct distance."""
+    order = np.argsort(distance, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(distance[order]) > 0, True)[: len(order)])
+    tokens = np.cumsum(populations[order])
+    rows = [(_plain(distance[order[at]]), int(at) + 1, int(tokens[at])) for at in last]
+    return csv_text(("radius", "vectors", "tokens"), rows)
+
+
+def core_metrics(core: Core) -> Metrics:
+    """core.json: the size of core and halo, and the radius that made them."""
+    total = len(core.token_ids) + len(core.halo_token_ids)
+    return {
+        "radius": number(core.radius),
+        "core": {
+            "tokens": len(core.token_ids),
+            "vectors": core.vectors,
+            "percent": 100 * len(core.token_ids) / total if total else 0.0,
+        },
+        "halo": {"tokens": len(core.halo_token_ids), "vectors": core.halo_vectors},
+    }
+
+
+def halo_table(core: Core, measured: Mapping[str, NDArray[Any]]) -> str:
+    """halo.csv: every token beyond the radius, under all three rulers, with its population.
+
+    Args:
+        core: at the radius.
+        measured: the tensors of measurements.safetensors.
+    """
+    vector_of = dict(zip(measured["token_ids"].tolist(), measured["vector_of_token"], strict=True))
+    rulers = ("distance_ulp", "distance_steps", "distance_l2")
+    rows = [
+        (token, *(_plain(measured[name][vector_of[token]]) for name in rulers),
+         int(measured["populations"][vector_of[token]]))
+        for token in core.halo_token_ids.tolist()
+    ]  # fmt: skip
+    return csv_text(("token", *rulers, "population"), rows)
+
+
+def _plain(value: Any) -> str:
+    """A number in the fewest digits that give it back, integers without a point."""
+    shown = number(value)
+    return str(int(shown)) if shown == int(shown) and abs(shown) < 1e15 else repr(shown)
