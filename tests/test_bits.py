@@ -1,0 +1,325 @@
+import itertools
+import math
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from strategies import (
+    BFLOAT16,
+    DTYPES,
+    EDGES,
+    FINITE_EDGES,
+    NANS,
+    OVERFLOW,
+    WIDER,
+    Edge,
+    finite_bits,
+    from_bits,
+)
+
+from core_tokens.bits import (
+    SMALLEST_EXPONENT,
+    bits_of,
+    from_ordered,
+    median_magnitude,
+    ordered,
+    positive_zeros,
+    round_to_bfloat16,
+    ulp_exponent,
+)
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+each_edge = pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+ALL_BITS = np.arange(1 << 16, dtype=np.uint16)
+
+
+def all_finite() -> NDArray[Any]:
+    """Every finite bfloat16."""
+    return from_bits(ALL_BITS[(ALL_BITS & 0x7FFF) < 0x7F80])
+
+
+def same_bits(some: NDArray[Any], others: NDArray[Any]) -> bool:
+    """Equal dtypes and bits: -0 is not +0."""
+    return some.dtype == others.dtype and some.tobytes() == others.tobytes()
+
+
+# The edge-value table, walked by everything it applies to.
+
+
+@each_edge
+def test_an_edge_has_the_value_that_the_table_says(edge: Edge) -> None:
+    value = float(from_bits([edge.bits])[0])
+    assert (value, math.copysign(1, value)) == (edge.value, math.copysign(1, edge.value))
+
+
+@each_edge
+def test_bits_of_an_edge(edge: Edge) -> None:
+    assert bits_of(from_bits([edge.bits])).tolist() == [edge.bits]
+
+
+@each_edge
+def test_the_place_of_an_edge_in_the_order(edge: Edge) -> None:
+    assert ordered(from_bits([edge.bits])).tolist() == [edge.place]
+
+
+@each_edge
+def test_an_edge_comes_back_from_its_place_with_zero_positive(edge: Edge) -> None:
+    back = from_ordered(np.array([edge.place], np.int32))
+    assert bits_of(back).tolist() == [0 if edge.value == 0 else edge.bits]
+
+
+@each_edge
+@pytest.mark.parametrize("dtype", [BFLOAT16, FLOAT32, FLOAT64], ids=str)
+def test_an_edge_is_rounded_to_itself(edge: Edge, dtype: np.dtype[Any]) -> None:
+    stored = from_bits([edge.bits]).astype(dtype)
+    assert bits_of(round_to_bfloat16(stored)).tolist() == [edge.bits]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    list(itertools.pairwise(sorted(
+        (edge for edge in EDGES if math.copysign(1, edge.value) > 0), key=lambda edge: edge.value
+    ))),
+    ids=lambda edge: edge.name,
+)  # fmt: skip
+@pytest.mark.parametrize("sign", [1, -1])
+def test_either_side_of_the_middle_after_an_edge(lower: Edge, upper: Edge, sign: int) -> None:
+    after = float(from_bits([lower.bits + 1])[0]) if lower.value < edge_of("largest") else 2.0**128
+    assert after <= upper.value
+    middle = (lower.value + after) / 2  # exact in float64
+    towards_even = lower.bits + (lower.bits & 1)
+    values = [np.nextafter(middle, 0), middle, np.nextafter(middle, math.inf)]
+    rounded = round_to_bfloat16(sign * np.array(values))
+    expected = [lower.bits, towards_even, lower.bits + 1]
+    assert bits_of(rounded).tolist() == [(sign < 0) << 15 | bits for bits in expected]
+
+
+def edge_of(name: str) -> float:
+    """The value of an edge by its name."""
+    return next(edge.value for edge in EDGES if edge.name == name)
+
+
+@each_edge
+@each_dtype
+def test_positive_zeros_changes_of_the_edges_only_negative_zero(
+    edge: Edge, dtype: np.dtype[Any]
+) -> None:
+    with np.errstate(over="ignore", under="ignore"):
+        values = from_bits([edge.bits]).astype(FLOAT64).astype(dtype)
+    result = positive_zeros(values)
+    if values[0] == 0 and np.signbit(values.astype(FLOAT64))[0]:
+        assert same_bits(result, np.zeros(1, dtype))
+    else:
+        assert result is values
+
+
+@pytest.mark.parametrize("edge", FINITE_EDGES, ids=lambda edge: edge.name)
+def test_the_ulp_of_an_edge_alone(edge: Edge) -> None:
+    origin = from_bits([edge.bits])
+    assert median_magnitude(origin) == np.float32(abs(edge.value))
+    if edge.value == 0:
+        assert ulp_exponent(origin) == -133
+    else:
+        exponent = ulp_exponent(origin)
+        assert 2.0 ** (exponent + 7) <= abs(edge.value) < 2.0 ** (exponent + 8)
+
+
+@pytest.mark.parametrize("bits", NANS, ids=hex)
+def test_a_nan_stays_one_and_lies_beyond_infinity(bits: int) -> None:
+    value = from_bits([bits])
+    assert positive_zeros(value) is value
+    assert abs(int(ordered(value)[0])) > 32640
+    assert np.isnan(round_to_bfloat16(value.astype(np.float32))[0])
+    assert np.isnan(round_to_bfloat16(value.astype(np.float64))[0])
+
+
+# The order.
+
+
+def test_every_place_and_every_value_come_back() -> None:
+    places = np.arange(-32640, 32641, dtype=np.int32)
+    assert np.array_equal(ordered(from_ordered(places)), places)
+    values = all_finite()
+    assert same_bits(from_ordered(ordered(values)), positive_zeros(values))
+
+
+def test_the_order_is_that_of_the_values_strictly() -> None:
+    values = from_ordered(np.arange(-32640, 32641, dtype=np.int32)).astype(np.float64)
+    assert (np.diff(values[1:-1]) > 0).all()
+    assert values[0] == -math.inf
+    assert values[-1] == math.inf
+
+
+def test_one_place_is_one_step_of_torch_nextafter() -> None:
+    values = all_finite()
+    up = torch.nextafter(
+        torch.from_numpy(values.view(np.int16)).view(torch.bfloat16),
+        torch.tensor(math.inf, dtype=torch.bfloat16),
+    )
+    stepped = up.view(torch.int16).numpy().view(BFLOAT16)
+    assert (ordered(stepped) - ordered(values) == 1).all()
+
+
+@given(finite_bits(), finite_bits())
+def test_places_compare_as_values_do(one: int, other: int) -> None:
+    low, high = from_bits([one]), from_bits([other])
+    places = int(ordered(low)[0]), int(ordered(high)[0])
+    assert (places[0] < places[1]) == (float(low[0]) < float(high[0]))
+    assert (places[0] == places[1]) == (float(low[0]) == float(high[0]))
+
+
+def test_places_keep_the_shape() -> None:
+    values = from_bits([[0x3F80, 0x8000], [0xBF80, 0x0001], [0x0000, 0x7F7F]])
+    assert ordered(values).tolist() == [[16256, 0], [-16256, 1], [0, 32639]]
+    assert from_ordered(ordered(values)).shape == (3, 2)
+
+
+# Rounding.
+
+
+def bits_for(dtype: np.dtype[Any]) -> st.SearchStrategy[NDArray[Any]]:
+    """A few floats of any bits, often just beside a bfloat16 or the middle of two."""
+    width = 8 * dtype.itemsize
+    spare = 52 - 7 if dtype == FLOAT64 else max(0, width - 16)
+    whole = st.integers(0, (1 << width - spare) - 1)
+    half = 1 << spare - 1 if spare else 0
+    # Of float64 also what hides behind the half of a float32: the tails below 2**29.
+    tails = sorted(
+        {0, 1, half - 1, half, half + 1, half - (1 << 29), half + (1 << 28), half + (1 << 28) - 1}
+        if spare > 29
+        else {0, 1, half, half + 1, max(0, half - 1)} if spare else {0}
+    )  # fmt: skip
+    near = st.builds(lambda high, low: high << spare | low, whole, st.sampled_from(tails))
+    any_bits = st.integers(0, (1 << width) - 1)
+    return st.lists(near | any_bits, min_size=1, max_size=8).map(lambda b: from_bits(b, dtype))
+
+
+@pytest.mark.parametrize("dtype", WIDER, ids=str)
+@given(data=st.data())
+def test_rounding_is_that_of_exact_arithmetic(dtype: np.dtype[Any], data: st.DataObject) -> None:
+    values = data.draw(bits_for(dtype))
+    rounded = round_to_bfloat16(values)
+    assert rounded.dtype == BFLOAT16
+    for value, result in zip(values.tolist(), rounded.astype(np.float64).tolist(), strict=True):
+        expected = oracle.nearest_bfloat16(value)
+        assert (result, math.copysign(1, result)) == (
+            pytest.approx(expected, rel=0, abs=0, nan_ok=True),
+            math.copysign(1, result if math.isnan(value) else expected),
+        )
+
+
+@given(st.lists(finite_bits(), min_size=1, max_size=6), st.sampled_from([-1, 0, 1]))
+@example([0x3F80], 1)
+def test_float64_just_beside_a_middle_is_not_rounded_twice(bits: list[int], side: int) -> None:
+    magnitudes = [bit & 0x7FFF for bit in bits]
+    low = from_bits(magnitudes).astype(np.float64)
+    high = np.array([2.0**128 if b == 0x7F7F else float(from_bits([b + 1])[0]) for b in magnitudes])
+    middle = (low + high) / 2
+    values = np.nextafter(middle, middle + side * middle)  # what float32 cannot tell from a middle
+    even = [bit + (bit & 1) for bit in magnitudes]
+    expected = {-1: magnitudes, 0: even, 1: [bit + 1 for bit in magnitudes]}[side]
+    assert bits_of(round_to_bfloat16(values)).tolist() == expected
+    assert bits_of(round_to_bfloat16(-values)).tolist() == [bit | 0x8000 for bit in expected]
+
+
+@given(bits_for(FLOAT32))
+def test_rounding_of_float32_is_that_of_torch(values: NDArray[Any]) -> None:
+    expected = torch.from_numpy(values).to(torch.bfloat16).view(torch.int16).numpy()
+    number = ~np.isnan(values)
+    assert np.array_equal(bits_of(round_to_bfloat16(values))[number], expected.view("u2")[number])
+
+
+def test_rounding_of_every_float16_is_that_of_torch() -> None:
+    values = from_bits(ALL_BITS, np.dtype(np.float16))
+    expected = torch.from_numpy(values).to(torch.bfloat16).view(torch.int16).numpy()
+    number = ~np.isnan(values)
+    assert np.array_equal(bits_of(round_to_bfloat16(values))[number], expected.view("u2")[number])
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_what_overflows_is_an_infinity_and_the_value_before_it_is_not(dtype: np.dtype[Any]) -> None:
+    first = np.array([OVERFLOW, -OVERFLOW], dtype)
+    assert round_to_bfloat16(first).tolist() == [math.inf, -math.inf]
+    last = np.nextafter(first, dtype.type(0))
+    assert bits_of(round_to_bfloat16(last)).tolist() == [0x7F7F, 0xFF7F]
+
+
+def test_a_float64_beyond_float32_is_an_infinity() -> None:
+    assert round_to_bfloat16(np.array([1e300, -1e300])).tolist() == [math.inf, -math.inf]
+
+
+def test_rounding_leaves_its_argument_as_it_was() -> None:
+    for dtype in WIDER:
+        values = np.array([1 / 3, -0.0, 5.5], dtype)
+        before = values.copy()
+        round_to_bfloat16(values)
+        assert same_bits(values, before)
+
+
+def test_bfloat16_comes_back_as_it_is() -> None:
+    values = from_bits(NANS + [edge.bits for edge in EDGES])
+    assert round_to_bfloat16(values) is values
+
+
+# Zeros.
+
+
+@each_dtype
+@given(data=st.data())
+def test_positive_zeros_changes_no_other_bit(dtype: np.dtype[Any], data: st.DataObject) -> None:
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    sign = 1 << (8 * dtype.itemsize - 1)
+    elements = st.sampled_from([0, sign, 1, sign + 1, sign - 1]) | st.integers(0, 2 * sign - 1)
+    shape = st.tuples(st.integers(1, 4), st.integers(1, 4))
+    bits = data.draw(arrays(unsigned, shape, elements=elements))
+    values = bits.copy().view(dtype)
+    result = positive_zeros(values)
+    expected = [[0 if bit == sign else bit for bit in row] for row in bits.tolist()]
+    assert result.view(unsigned).tolist() == expected
+    assert result.dtype == dtype
+    assert (result is values) == (sign not in bits)
+    assert values.tobytes() == bits.tobytes()
+
+
+# Median and ulp.
+
+
+@given(st.lists(finite_bits(), min_size=1, max_size=9))
+def test_the_median_is_that_of_torch_over_the_components_that_are_not_zero(bits: list[int]) -> None:
+    origin = from_bits(bits)
+    magnitudes = torch.from_numpy(origin.astype(np.float32)).abs()
+    present = magnitudes[magnitudes > 0]
+    median = median_magnitude(origin)
+    assert isinstance(median, np.float32)
+    assert median == (present.median().item() if len(present) else 0)
+
+
+def test_of_two_middle_components_the_lower_is_the_median() -> None:
+    origin = np.array([4.0, 0.0, -1.0, 2.0, -0.0, -3.0]).astype(BFLOAT16)
+    assert median_magnitude(origin) == 2  # the mean of 2 and 3 for NumPy
+
+
+@pytest.mark.parametrize("power", [-133, -127, -126, -125, -9, -1, 0, 1, 126, 127])
+def test_the_ulp_at_a_power_of_two_and_beside_it(power: int) -> None:
+    at = int(ordered(np.array([2.0**power]).astype(BFLOAT16))[0])
+    before, here, after = from_ordered(np.arange(at - 1, at + 2, dtype=np.int32))
+    assert ulp_exponent(np.array([here])) == power - 7
+    if power > -133:  # beside the smallest subnormal lies zero, and its double
+        assert ulp_exponent(np.array([before])) == power - 8
+        assert ulp_exponent(np.array([after])) == power - 7
+    else:
+        assert ulp_exponent(np.array([before])) == -133
+        assert ulp_exponent(np.array([after])) == power - 6
+
+
+@pytest.mark.parametrize("dims", [0, 1, 5])
+def test_the_ulp_of_zeros_is_the_smallest_subnormal(dims: int) -> None:
+    assert ulp_exponent(np.zeros(dims, BFLOAT16)) == SMALLEST_EXPONENT == -133
+    assert ulp_exponent(-np.zeros(dims, BFLOAT16)) == -133

@@ -1,0 +1,236 @@
+import math
+from fractions import Fraction
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from strategies import BFLOAT16, FINITE_EDGES, Edge, any_matrices, from_bits, matrices
+
+from core_tokens.distances import distance_l2, distance_steps, distance_ulp, sum_by_halves
+
+each_edge = pytest.mark.parametrize("edge", FINITE_EDGES, ids=lambda edge: edge.name)
+ZERO = from_bits([0])
+BFLOAT16_MATRICES = matrices(BFLOAT16)
+MANTISSA = 2.0**-53
+
+
+def row_of(*values: float) -> NDArray[Any]:
+    """bfloat16[1, dims] of values that it holds exactly."""
+    row = np.array([values]).astype(BFLOAT16)
+    assert row.astype(np.float64).tolist() == [list(values)]
+    return row
+
+
+def terms(sizes: st.SearchStrategy[tuple[int, int]]) -> st.SearchStrategy[NDArray[np.float64]]:
+    """Rows of summands of very different sizes, not negative, as squares are."""
+    values = st.floats(0, 1e30) | st.sampled_from([0.0, 1.0, 1e-30, 2.0**53, 0.1])
+    return arrays(np.float64, sizes, elements=values)
+
+
+# The edge-value table.
+
+
+@each_edge
+def test_steps_from_zero_are_the_place_of_an_edge(edge: Edge) -> None:
+    row = from_bits([[edge.bits]])
+    assert distance_steps(row, ZERO).tolist() == [abs(edge.place)]
+    assert distance_steps(row, -ZERO).tolist() == [abs(edge.place)]
+
+
+@each_edge
+def test_steps_across_zero_are_counted_through_it_once(edge: Edge) -> None:
+    row = from_bits([[edge.bits]])
+    assert distance_steps(row, -row[0]).tolist() == [2 * abs(edge.place)]
+
+
+@each_edge
+@pytest.mark.parametrize("exponent", [-140, -133, -16, 0, 120])
+def test_ulp_distance_of_an_edge_from_zero(edge: Edge, exponent: int) -> None:
+    ulps = distance_ulp(from_bits([[edge.bits]]), ZERO, exponent)
+    assert ulps.dtype == np.float32
+    exact = Fraction(abs(edge.value)) / Fraction(2) ** exponent
+    assert ulps.tolist() == [oracle.nearest(exact, 24, -149, 127)]
+
+
+@each_edge
+def test_l2_distance_of_an_edge_from_zero_and_from_its_negative(edge: Edge) -> None:
+    row = from_bits([[edge.bits]])
+    assert distance_l2(row, ZERO).tolist() == [abs(edge.value)]
+    assert distance_l2(row, -row[0]).tolist() == [2 * abs(edge.value)]
+
+
+@each_edge
+def test_every_distance_of_a_row_from_itself_is_zero(edge: Edge) -> None:
+    row = from_bits([[edge.bits, 0x8000]])
+    same = from_bits([edge.bits, 0x0000])
+    assert distance_ulp(row, same, -133).tolist() == [0]
+    assert distance_steps(row, same).tolist() == [0]
+    assert distance_l2(row, same).tolist() == [0]
+
+
+# Hand-made rows.
+
+
+def test_the_largest_dimension_decides_whatever_its_sign() -> None:
+    rows = np.concatenate([row_of(1, 5, 2), row_of(1, 2, -4), row_of(1.5, 2, 2)])
+    origin = row_of(1, 2, 2)[0]
+    assert distance_ulp(rows, origin, -2).tolist() == [12, 24, 2]
+    assert distance_steps(rows, origin).tolist() == [2**7 + 2**5, 2 * 0x4000 + 128, 64]
+    assert distance_l2(rows, origin).tolist() == [3, 6, 0.5]
+
+
+def test_one_step_at_a_large_component_is_many_ulp() -> None:
+    origin, row = row_of(-0.080078125, 2.0**-9), row_of(-0.08056640625, 2.0**-9)
+    assert distance_steps(row, origin[0]).tolist() == [1]
+    assert distance_ulp(row, origin[0], -16).tolist() == [32]
+
+
+def test_a_difference_is_rounded_to_bfloat16_before_it_is_divided() -> None:
+    origin = row_of(1)[0]
+    assert distance_ulp(row_of(-(2.0**-8)), origin, 0).tolist() == [1]  # a tie, to even
+    assert distance_ulp(row_of(-3 * 2.0**-8), origin, -7).tolist() == [130]
+    assert distance_ulp(row_of(2.0**-9), origin, 0).tolist() == [1]
+
+
+def test_an_overflowing_difference_or_quotient_is_an_infinite_ulp_distance() -> None:
+    largest = 255 * 2.0**120
+    assert distance_ulp(row_of(largest), row_of(-largest)[0], 0).tolist() == [math.inf]
+    assert distance_ulp(row_of(largest), row_of(-(2.0**118))[0], 0).tolist() == [largest]
+    assert distance_ulp(row_of(largest), row_of(-(2.0**119))[0], 0).tolist() == [math.inf]
+    assert distance_ulp(row_of(2.0**100), ZERO, -28).tolist() == [math.inf]
+    assert distance_ulp(row_of(2.0**100), ZERO, -27).tolist() == [2.0**127]
+
+
+def test_l2_does_not_overflow_where_the_squares_would_in_float32() -> None:
+    row = row_of(3 * 2.0**120, -4 * 2.0**120)
+    assert distance_l2(row, from_bits([0, 0])).tolist() == [5 * 2.0**120]
+    tiny = row_of(3 * 2.0**-133, 4 * 2.0**-133)
+    assert distance_l2(tiny, from_bits([0, 0])).tolist() == [5 * 2.0**-133]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("origin", [math.nan, math.inf, -math.inf, 0.0])
+@pytest.mark.parametrize("dtype", [BFLOAT16, np.float16, np.float32, np.float64], ids=str)
+def test_l2_of_what_is_not_finite_is_below_no_threshold(
+    wrong: float, origin: float, dtype: Any
+) -> None:
+    rows = np.array([[wrong, 1.0], [1.0, 1.0]]).astype(dtype)
+    apart = distance_l2(rows, np.array([origin, 1.0]).astype(dtype))
+    assert not (apart[0] < math.inf)
+    assert (apart[1] == 1) == (origin == 0)
+
+
+# Laws.
+
+
+@given(BFLOAT16_MATRICES, st.integers(-140, 120))
+def test_ulp_distance_is_that_of_a_bfloat16_subtraction_in_torch(
+    matrix: NDArray[Any], exponent: int
+) -> None:
+    rows = oracle.to_torch(matrix)
+    expected = (rows - rows[0]).abs().float().amax(dim=1) / torch.tensor(2.0**exponent)
+    assert distance_ulp(matrix, matrix[0], exponent).tolist() == expected.tolist()
+
+
+@given(BFLOAT16_MATRICES)
+def test_steps_are_the_distance_of_indices_among_all_values(matrix: NDArray[Any]) -> None:
+    places = torch.searchsorted(oracle.LATTICE, oracle.to_torch(matrix).double() + 0.0)
+    expected = (places - places[0]).abs().amax(dim=1)
+    assert distance_steps(matrix, matrix[0]).tolist() == expected.tolist()
+    assert distance_steps(matrix, matrix[0]).dtype == np.int64
+
+
+@given(BFLOAT16_MATRICES)
+def test_l2_as_float32_is_that_of_the_exact_distance(matrix: NDArray[Any]) -> None:
+    rows = oracle.to_torch(matrix)
+    with np.errstate(over="ignore"):
+        found = distance_l2(matrix, matrix[0]).astype(np.float32).tolist()
+    for distance, row in zip(found, rows, strict=True):
+        assert distance in oracle.exact_l2(row, rows[0])
+
+
+@given(any_matrices())
+def test_l2_of_every_dtype_is_taken_between_the_stored_values(matrix: NDArray[Any]) -> None:
+    values = matrix.astype(np.float64)
+    for distance, row in zip(distance_l2(matrix, matrix[0]).tolist(), values, strict=True):
+        assert distance == pytest.approx(math.dist(row, values[0]), rel=1e-14, abs=1e-160)
+
+
+@given(BFLOAT16_MATRICES)
+def test_every_distance_is_symmetric_and_zero_only_between_equal_rows(matrix: NDArray[Any]) -> None:
+    first, last = matrix[:1], matrix[-1:]
+    equal = bool((first == last).all())
+    for there, back in (
+        (distance_ulp(first, last[0], -100), distance_ulp(last, first[0], -100)),
+        (distance_steps(first, last[0]), distance_steps(last, first[0])),
+        (distance_l2(first, last[0]), distance_l2(last, first[0])),
+    ):
+        assert there == back
+        assert there >= 0
+    assert (distance_steps(first, last[0])[0] == 0) == equal
+    assert (distance_l2(first, last[0])[0] == 0) == equal
+    assert (distance_ulp(first, last[0], -133)[0] == 0) == equal
+
+
+@given(BFLOAT16_MATRICES)
+def test_steps_obey_the_triangle_inequality(matrix: NDArray[Any]) -> None:
+    one, other = matrix[0], matrix[-1]
+    direct = distance_steps(one[None], other)[0]
+    assert (distance_steps(matrix, one) + distance_steps(matrix, other) >= direct).all()
+
+
+@given(any_matrices(), st.integers(1, 5))
+def test_distances_have_the_same_bits_however_the_rows_are_cut(
+    matrix: NDArray[Any], step: int
+) -> None:
+    origin = matrix[-1]
+    parts = [distance_l2(matrix[at : at + step], origin) for at in range(0, len(matrix), step)]
+    assert np.concatenate(parts).tobytes() == distance_l2(matrix, origin).tobytes()
+
+
+def test_no_rows_have_no_distances() -> None:
+    none = np.empty((0, 3), BFLOAT16)
+    origin = np.zeros(3, BFLOAT16)
+    assert distance_ulp(none, origin, 0).shape == (0,)
+    assert distance_steps(none, origin).shape == (0,)
+    assert distance_l2(none, origin).shape == (0,)
+
+
+# Sums.
+
+
+@given(terms(st.tuples(st.integers(1, 4), st.integers(1, 40))))
+def test_a_sum_by_halves_is_nearly_exact(values: NDArray[np.float64]) -> None:
+    roundings = math.ceil(math.log2(max(2, values.shape[1])))
+    for found, row in zip(sum_by_halves(values.copy()).tolist(), values.tolist(), strict=True):
+        exact = sum(map(Fraction, row), Fraction(0))
+        assert abs(Fraction(found) - exact) <= exact * Fraction(1.01 * roundings * MANTISSA)
+
+
+@given(terms(st.tuples(st.integers(2, 9), st.integers(1, 40))), st.integers(1, 9))
+def test_a_sum_by_halves_has_the_same_bits_however_the_rows_are_cut(
+    values: NDArray[np.float64], step: int
+) -> None:
+    whole = sum_by_halves(values.copy())
+    parts = [sum_by_halves(values[at : at + step].copy()) for at in range(0, len(values), step)]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()
+    strided = np.asfortranarray(values)
+    assert sum_by_halves(strided).tobytes() == whole.tobytes()
+
+
+def test_a_sum_by_halves_adds_in_the_order_that_it_says() -> None:
+    one, small = 1.0, 2.0**-53
+    assert sum_by_halves(np.array([[one, small, small, small]])).tolist() == [1 + 2.0**-52]
+    assert sum_by_halves(np.array([[one, small, small]])).tolist() == [1 + 2.0**-52]
+    assert sum_by_halves(np.array([[one, small]])).tolist() == [one]  # a tie, to even
+
+
+@pytest.mark.parametrize(("width", "expected"), [(0, 0.0), (1, 1.0), (2, 2.0), (2560, 2560.0)])
+def test_a_sum_by_halves_of_any_width(width: int, expected: float) -> None:
+    assert sum_by_halves(np.ones((2, width))).tolist() == [expected, expected]
