@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import figures
-from repository import MODEL, Repository, clone, copy_of_this_project
+from repository import MODEL, ROOT, Repository, clone, copy_of_this_project
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +158,7 @@ def test_structure_figures(measured: dict[str, NDArray[np.generic]]) -> None:
 
 def test_the_summary_reads_as_the_notebook_did(default: Repository) -> None:
     printed = default.run("core-tokens", "summary").stdout
+    assert printed in (ROOT / "README.md").read_text()
     for line in (
         "a replica, made to show the published figures of qwen3-4b-instruct-2507: not the model's",
         "cluster         2,212 tokens, ids 124 to 151935",

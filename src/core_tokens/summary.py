@@ -56,9 +56,9 @@ def summary(model: str, settings: params.Params) -> str:
         f"  distance        min {distance.min():.2f}, max {distance.max():.2f}, "
         f"mean {distance.mean():.2f}, median {np.median(distance):.2f} ulp; "
         f"max {steps.max():,} steps",
-        f"  core            {within.sum():,} tokens, {core_vectors:,} vectors within "
+        f"  core            {_sizes(within.sum(), core_vectors)} within "
         f"{radius:g} {UNITS[ruler]} ({100 * within.mean():.2f}%)",
-        f"  halo            {(~within).sum():,} tokens, {len(vectors) - core_vectors:,} vectors",
+        f"  halo            {_sizes((~within).sum(), len(vectors) - core_vectors)}",
     ]
     halo = np.flatnonzero(~within)
     if len(halo):
@@ -73,6 +73,14 @@ def summary(model: str, settings: params.Params) -> str:
         lines.append(f"    and {len(halo) - HALO_LINES:,} more in {folder / 'halo.csv'}")
     lines.append(f"  file            {path} ({path.stat().st_size / 1024:.1f} KB)")
     return "\n".join(lines)
+
+
+def _sizes(tokens: int, vectors: int) -> str:
+    """Tokens and vectors, in words."""
+    return (
+        f"{tokens:,} token{'' if tokens == 1 else 's'}, "
+        f"{vectors:,} vector{'' if vectors == 1 else 's'}"
+    )
 
 
 def _ruler(path: Path) -> str:
