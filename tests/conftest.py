@@ -1,4 +1,4 @@
-"""One hypothesis profile: no deadlines, a blob to replay a failure, the same draws on every CI run."""
+"""One hypothesis profile: no deadlines, a blob to replay a failure, the same draws in CI."""
 
 import os
 

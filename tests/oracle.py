@@ -19,7 +19,7 @@ LATTICE = torch.unique(_EVERY_BFLOAT16[torch.isfinite(_EVERY_BFLOAT16)] + 0.0)
 
 @dataclass(frozen=True)
 class Measured:
-    """What the procedure says of some tokens; ``distance_l2`` as (least, largest) float32."""
+    """What the procedure says of some tokens."""
 
     vectors: torch.Tensor
     vector_of_token: torch.Tensor
@@ -28,7 +28,7 @@ class Measured:
     ulp_exponent: int
     distance_ulp: torch.Tensor
     distance_steps: torch.Tensor
-    distance_l2: list[tuple[float, float]]
+    distance_l2: list[float]
 
 
 def nearest(exact: Fraction, digits: int, smallest: int, largest: int) -> float:
@@ -65,17 +65,15 @@ def to_torch(matrix: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(matrix.copy()).to(torch.bfloat16)
 
 
-def exact_l2(row: torch.Tensor, origin: torch.Tensor) -> tuple[float, float]:
-    """The Euclidean distance as float32, from just below and just above its exact value.
-
-    The two differ only where float64 cannot tell on which side of a rounding boundary it lies.
-    """
+def exact_l2(row: torch.Tensor, origin: torch.Tensor) -> float:
+    """The exact Euclidean distance, rounded once, to float32."""
     pairs = zip(row.double().tolist(), origin.double().tolist(), strict=True)
     square = sum(((Fraction(a) - Fraction(b)) ** 2 for a, b in pairs), Fraction(0))
     scale = 2**400  # far below the smallest difference there is
-    root = Fraction(math.isqrt(math.floor(square * scale**2)), scale)
-    low, high = (root * (1 + sign * Fraction(1, 2**50)) for sign in (-1, 1))
-    return nearest(low, 24, -149, 127), nearest(high, 24, -149, 127)
+    whole = math.isqrt(math.floor(square * scale**2))
+    # Half a unit more where something was cut off: no boundary is so near that it would matter.
+    cut = Fraction(whole * whole) != square * scale**2
+    return nearest(Fraction(2 * whole + cut, 2 * scale), 24, -149, 127)
 
 
 def measure(matrix: NDArray[Any], token_ids: NDArray[np.int64]) -> Measured:
@@ -154,5 +152,5 @@ def cluster(matrix: NDArray[Any], threshold: float) -> list[int]:
 def nearest_outsider(matrix: NDArray[Any], inside: list[int]) -> float:
     """The smallest distance from a row inside to one outside; inf without any that has one."""
     outside = np.setdiff1d(np.arange(len(matrix)), inside)
-    distances = all_distances(matrix)[np.ix_(inside, outside)]
+    distances = all_distances(matrix)[np.ix_(np.array(inside), outside)]
     return float(np.min(distances[~np.isnan(distances)], initial=np.inf))

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -124,9 +123,8 @@ class Project:
 
     def stage_process(self, stage: str, *arguments: str) -> Done:
         """Run a stage as DVC does: a process of its own, in this folder."""
-        return run_process(
-            [sys.executable, "-m", f"core_tokens.stages.{stage}", *arguments], self.folder
-        )
+        command = [sys.executable, "-W", "error", "-m", f"core_tokens.stages.{stage}", *arguments]
+        return run_process(command, self.folder)
 
     def stage_here(self, stage: str, *arguments: str) -> Done:
         """Run a stage in this process: what ``stage_process`` does, without its start."""
@@ -161,11 +159,10 @@ def made_project(folder: Path, *stages: str) -> Project:
 
 
 def run_process(command: list[str], folder: Path) -> Done:
-    """Run a command in a folder, with Python's warnings as errors."""
+    """Run a command in a folder."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -376,13 +373,13 @@ def modules_after(stage: str, folder: Path) -> set[str]:
     """The top-level modules that a stage has imported when it has run for ``tiny``."""
     code = (
         "import runpy, sys\n"
-        f"sys.argv = ['stage', 'tiny']\n"
+        "sys.argv = ['stage', 'tiny']\n"
         "try:\n"
         f"    runpy.run_module('core_tokens.stages.{stage}', run_name='__main__')\n"
         "except SystemExit as done:\n"
         "    assert done.code == 0, done.code\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
     )
-    done = run_process([sys.executable, "-c", code], folder)
+    done = run_process([sys.executable, "-W", "error", "-c", code], folder)
     assert (done.code, done.err) == (0, ""), done
     return set(done.out.split())

@@ -62,7 +62,7 @@ OVERFLOW = 2.0**128 - 2.0**119
 """From here on the nearest bfloat16 is an infinity."""
 
 
-def from_bits(bits: Sequence[int] | NDArray[Any], dtype: np.dtype[Any] = BFLOAT16) -> NDArray[Any]:
+def from_bits(bits: Sequence[Any] | NDArray[Any], dtype: np.dtype[Any] = BFLOAT16) -> NDArray[Any]:
     """Floats of their bits."""
     return np.array(bits, np.dtype(f"u{dtype.itemsize}")).view(dtype)
 
@@ -87,7 +87,9 @@ def finite(draw: st.DrawFn, dtype: np.dtype[Any]) -> Any:
     value = from_bits([near << 16 | draw(tails)], np.dtype(np.float32))[0]
     if dtype == np.float64:
         # One step of float64 beside the float32: rounding to float32 first forgets it.
-        value = np.nextafter(np.float64(value), draw(st.sampled_from([-1e300, float(value), 1e300])))
+        value = np.nextafter(
+            np.float64(value), draw(st.sampled_from([-1e300, float(value), 1e300]))
+        )
     return value if abs(value) < OVERFLOW else dtype.type(1)
 
 
@@ -116,7 +118,8 @@ def matrices(
     index = st.integers(0, len(palette) - 1)
     distinct = palette[draw(arrays(np.intp, shape, elements=index, fill=st.nothing()))]
     rows = draw(st.lists(st.integers(0, shape[0] - 1), min_size=1, max_size=max_rows))
-    return distinct[rows]
+    matrix: NDArray[Any] = distinct[rows]
+    return matrix
 
 
 def any_matrices() -> st.SearchStrategy[NDArray[Any]]:

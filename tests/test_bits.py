@@ -4,12 +4,23 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-import oracle
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+
+import oracle
+from core_tokens.bits import (
+    SMALLEST_EXPONENT,
+    bits_of,
+    from_ordered,
+    median_magnitude,
+    ordered,
+    positive_zeros,
+    round_to_bfloat16,
+    ulp_exponent,
+)
 from strategies import (
     BFLOAT16,
     DTYPES,
@@ -21,17 +32,6 @@ from strategies import (
     Edge,
     finite_bits,
     from_bits,
-)
-
-from core_tokens.bits import (
-    SMALLEST_EXPONENT,
-    bits_of,
-    from_ordered,
-    median_magnitude,
-    ordered,
-    positive_zeros,
-    round_to_bfloat16,
-    ulp_exponent,
 )
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -137,7 +137,16 @@ def test_a_nan_stays_one_and_lies_beyond_infinity(bits: int) -> None:
     assert positive_zeros(value) is value
     assert abs(int(ordered(value)[0])) > 32640
     assert np.isnan(round_to_bfloat16(value.astype(np.float32))[0])
-    assert np.isnan(round_to_bfloat16(value.astype(np.float64))[0])
+    with np.errstate(invalid="ignore"):
+        double = value.astype(np.float64)
+    assert np.isnan(round_to_bfloat16(double)[0])
+
+
+@pytest.mark.parametrize(
+    ("bits", "dtype"), [(0x7C01, np.float16), (0xFF800001, FLOAT32), (0x7FF << 52 | 1, FLOAT64)]
+)
+def test_a_signalling_nan_is_rounded_to_a_nan_without_a_warning(bits: int, dtype: Any) -> None:
+    assert np.isnan(round_to_bfloat16(from_bits([bits], np.dtype(dtype)))[0])
 
 
 # The order.

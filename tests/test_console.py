@@ -1,6 +1,6 @@
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -8,7 +8,7 @@ from core_tokens import console
 from core_tokens.errors import FileError
 
 
-def failing(error: BaseException) -> console.Callable[[Sequence[str]], None]:
+def failing(error: BaseException) -> Callable[[Sequence[str]], None]:
     def main(_: Sequence[str]) -> None:
         raise error
 

@@ -4,15 +4,21 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-import oracle
 import pytest
 import torch
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from strategies import BFLOAT16, FINITE_EDGES, Edge, any_matrices, from_bits, matrices
 
-from core_tokens.distances import distance_l2, distance_steps, distance_ulp, sum_by_halves
+import oracle
+from core_tokens.distances import (
+    distance_l2,
+    distance_steps,
+    distance_ulp,
+    euclidean,
+    sum_by_halves,
+)
+from strategies import BFLOAT16, FINITE_EDGES, Edge, any_matrices, from_bits, matrices
 
 each_edge = pytest.mark.parametrize("edge", FINITE_EDGES, ids=lambda edge: edge.name)
 ZERO = from_bits([0])
@@ -61,8 +67,8 @@ def test_ulp_distance_of_an_edge_from_zero(edge: Edge, exponent: int) -> None:
 @each_edge
 def test_l2_distance_of_an_edge_from_zero_and_from_its_negative(edge: Edge) -> None:
     row = from_bits([[edge.bits]])
-    assert distance_l2(row, ZERO).tolist() == [abs(edge.value)]
-    assert distance_l2(row, -row[0]).tolist() == [2 * abs(edge.value)]
+    assert euclidean(row, ZERO).tolist() == [abs(edge.value)]
+    assert euclidean(row, -row[0]).tolist() == [2 * abs(edge.value)]
 
 
 @each_edge
@@ -71,7 +77,7 @@ def test_every_distance_of_a_row_from_itself_is_zero(edge: Edge) -> None:
     same = from_bits([edge.bits, 0x0000])
     assert distance_ulp(row, same, -133).tolist() == [0]
     assert distance_steps(row, same).tolist() == [0]
-    assert distance_l2(row, same).tolist() == [0]
+    assert euclidean(row, same).tolist() == [0]
 
 
 # Hand-made rows.
@@ -82,7 +88,7 @@ def test_the_largest_dimension_decides_whatever_its_sign() -> None:
     origin = row_of(1, 2, 2)[0]
     assert distance_ulp(rows, origin, -2).tolist() == [12, 24, 2]
     assert distance_steps(rows, origin).tolist() == [2**7 + 2**5, 2 * 0x4000 + 128, 64]
-    assert distance_l2(rows, origin).tolist() == [3, 6, 0.5]
+    assert euclidean(rows, origin).tolist() == [3, 6, 0.5]
 
 
 def test_one_step_at_a_large_component_is_many_ulp() -> None:
@@ -109,9 +115,9 @@ def test_an_overflowing_difference_or_quotient_is_an_infinite_ulp_distance() -> 
 
 def test_l2_does_not_overflow_where_the_squares_would_in_float32() -> None:
     row = row_of(3 * 2.0**120, -4 * 2.0**120)
-    assert distance_l2(row, from_bits([0, 0])).tolist() == [5 * 2.0**120]
+    assert euclidean(row, from_bits([0, 0])).tolist() == [5 * 2.0**120]
     tiny = row_of(3 * 2.0**-133, 4 * 2.0**-133)
-    assert distance_l2(tiny, from_bits([0, 0])).tolist() == [5 * 2.0**-133]
+    assert euclidean(tiny, from_bits([0, 0])).tolist() == [5 * 2.0**-133]
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
@@ -121,7 +127,7 @@ def test_l2_of_what_is_not_finite_is_below_no_threshold(
     wrong: float, origin: float, dtype: Any
 ) -> None:
     rows = np.array([[wrong, 1.0], [1.0, 1.0]]).astype(dtype)
-    apart = distance_l2(rows, np.array([origin, 1.0]).astype(dtype))
+    apart = euclidean(rows, np.array([origin, 1.0]).astype(dtype))
     assert not (apart[0] < math.inf)
     assert (apart[1] == 1) == (origin == 0)
 
@@ -149,16 +155,29 @@ def test_steps_are_the_distance_of_indices_among_all_values(matrix: NDArray[Any]
 @given(BFLOAT16_MATRICES)
 def test_l2_as_float32_is_that_of_the_exact_distance(matrix: NDArray[Any]) -> None:
     rows = oracle.to_torch(matrix)
-    with np.errstate(over="ignore"):
-        found = distance_l2(matrix, matrix[0]).astype(np.float32).tolist()
-    for distance, row in zip(found, rows, strict=True):
-        assert distance in oracle.exact_l2(row, rows[0])
+    found = distance_l2(matrix, matrix[0])
+    assert found.dtype == np.float32
+    assert found.tolist() == [oracle.exact_l2(row, rows[0]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("row", "distance"),
+    [
+        ([-(2.0**-24), 2.0**-60], 1 + 2.0**-23),  # just above the middle of two float32
+        ([-(2.0**-24), 0], 1.0),  # on it: to even
+        ([2.0**-24, 2.0**-60], 1 - 2.0**-24),
+        ([-(2.0**-24) - 2.0**-23, 0], 1 + 2.0**-22),
+    ],
+)
+def test_l2_is_rounded_once_where_float64_cannot_tell(row: list[float], distance: float) -> None:
+    values = np.array([row, [1, 0]]).astype(BFLOAT16)
+    assert distance_l2(values, values[1]).tolist() == [distance, 0]
 
 
 @given(any_matrices())
 def test_l2_of_every_dtype_is_taken_between_the_stored_values(matrix: NDArray[Any]) -> None:
     values = matrix.astype(np.float64)
-    for distance, row in zip(distance_l2(matrix, matrix[0]).tolist(), values, strict=True):
+    for distance, row in zip(euclidean(matrix, matrix[0]).tolist(), values, strict=True):
         assert distance == pytest.approx(math.dist(row, values[0]), rel=1e-14, abs=1e-160)
 
 
@@ -169,12 +188,12 @@ def test_every_distance_is_symmetric_and_zero_only_between_equal_rows(matrix: ND
     for there, back in (
         (distance_ulp(first, last[0], -100), distance_ulp(last, first[0], -100)),
         (distance_steps(first, last[0]), distance_steps(last, first[0])),
-        (distance_l2(first, last[0]), distance_l2(last, first[0])),
+        (euclidean(first, last[0]), euclidean(last, first[0])),
     ):
         assert there == back
         assert there >= 0
     assert (distance_steps(first, last[0])[0] == 0) == equal
-    assert (distance_l2(first, last[0])[0] == 0) == equal
+    assert (euclidean(first, last[0])[0] == 0) == equal
     assert (distance_ulp(first, last[0], -133)[0] == 0) == equal
 
 
@@ -190,8 +209,8 @@ def test_distances_have_the_same_bits_however_the_rows_are_cut(
     matrix: NDArray[Any], step: int
 ) -> None:
     origin = matrix[-1]
-    parts = [distance_l2(matrix[at : at + step], origin) for at in range(0, len(matrix), step)]
-    assert np.concatenate(parts).tobytes() == distance_l2(matrix, origin).tobytes()
+    parts = [euclidean(matrix[at : at + step], origin) for at in range(0, len(matrix), step)]
+    assert np.concatenate(parts).tobytes() == euclidean(matrix, origin).tobytes()
 
 
 def test_no_rows_have_no_distances() -> None:
@@ -199,7 +218,7 @@ def test_no_rows_have_no_distances() -> None:
     origin = np.zeros(3, BFLOAT16)
     assert distance_ulp(none, origin, 0).shape == (0,)
     assert distance_steps(none, origin).shape == (0,)
-    assert distance_l2(none, origin).shape == (0,)
+    assert euclidean(none, origin).shape == (0,)
 
 
 # Sums.
@@ -227,7 +246,10 @@ def test_a_sum_by_halves_has_the_same_bits_however_the_rows_are_cut(
 def test_a_sum_by_halves_adds_in_the_order_that_it_says() -> None:
     one, small = 1.0, 2.0**-53
     assert sum_by_halves(np.array([[one, small, small, small]])).tolist() == [1 + 2.0**-52]
-    assert sum_by_halves(np.array([[one, small, small]])).tolist() == [1 + 2.0**-52]
+    assert sum_by_halves(np.array([[small, one, small]])).tolist() == [1 + 2.0**-52]
+    assert sum_by_halves(np.array([[one, small, small]])).tolist() == [one]
+    assert sum_by_halves(np.array([[one, small, 0, small]])).tolist() == [1 + 2.0**-52]
+    assert sum_by_halves(np.array([[one, 0, small, small]])).tolist() == [one]
     assert sum_by_halves(np.array([[one, small]])).tolist() == [one]  # a tie, to even
 
 

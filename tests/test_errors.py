@@ -19,9 +19,7 @@ def test_every_error_is_a_core_tokens_error(kind: type[CoreTokensError]) -> None
 
 def test_message_says_where_what_was_found_and_what_would_be_right() -> None:
     error = FileError(Path("data/x/W.safetensors"), "no such file", "a safetensors file")
-    assert str(error) == (
-        "data/x/W.safetensors: found no such file; expected a safetensors file"
-    )
+    assert str(error) == ("data/x/W.safetensors: found no such file; expected a safetensors file")
 
 
 def test_error_keeps_its_values() -> None:
@@ -68,6 +66,6 @@ def test_in_files_leaves_a_tensor_that_it_does_not_know() -> None:
 
 def test_in_files_lets_other_errors_pass() -> None:
     original = FileError("x", "nothing", "a file")
-    with pytest.raises(FileError, match="^x: found nothing") as caught, in_files(x=Path("y")):
+    with pytest.raises(FileError, match=r"^x: found nothing") as caught, in_files(x=Path("y")):
         raise original
     assert caught.value is original

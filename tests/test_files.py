@@ -65,10 +65,15 @@ def test_exception_leaves_old_files_and_no_temporary_ones(
     tmp_path: Path, failure: BaseException
 ) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(type(failure), match="x"), replacing(tmp_path / "a", tmp_path / "b") as to:
-        to[0].write_bytes(b"half")
-        to[1].write_bytes(b"half")
-        raise failure
+
+    def fail() -> None:
+        with replacing(tmp_path / "a", tmp_path / "b") as temporary:
+            for path in temporary:
+                path.write_bytes(b"half")
+            raise failure
+
+    with pytest.raises(type(failure), match="x"):
+        fail()
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"
 
@@ -176,24 +181,10 @@ def test_second_file_that_the_block_forgot_leaves_the_first_as_it_was(tmp_path: 
 def test_folder_under_a_final_name_leaves_the_other_files_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
     (tmp_path / "b").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises((OSError, FileError), match=r"folder|directory"):
         write_all({tmp_path / "a": b"new", tmp_path / "b": b"new"})
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a", "b"]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write where others may not")
-def test_folder_that_may_not_be_written_is_an_os_error(tmp_path: Path) -> None:
-    folder = tmp_path / "closed"
-    folder.mkdir()
-    (folder / "a").write_bytes(b"old")
-    folder.chmod(0o555)
-    try:
-        with pytest.raises(PermissionError, match="Permission denied"):
-            write_all({folder / "a": b"new"})
-    finally:
-        folder.chmod(0o755)
-    assert (folder / "a").read_bytes() == b"old"
 
 
 def test_permission_that_is_refused_surfaces_as_an_os_error(

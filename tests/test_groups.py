@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ import xxhash
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from strategies import BFLOAT16, DTYPES, WIDER, any_matrices, from_bits, matrices
 
 from core_tokens import groups
 from core_tokens.bits import round_to_bfloat16
 from core_tokens.groups import Groups, blocks, identical_rows
+from strategies import BFLOAT16, DTYPES, WIDER, any_matrices, from_bits, matrices
 
 
 def key_of(row: NDArray[Any]) -> bytes:
@@ -49,12 +50,13 @@ def upper_bits(row: memoryview) -> int:
     return (xxhash.xxh3_64_intdigest(row) & 1) << 63
 
 
-HASHES = [constant, two_bits, upper_bits, xxhash.xxh3_64_intdigest]
+Hash = Callable[[memoryview], int]
+HASHES: list[Hash] = [constant, two_bits, upper_bits, xxhash.xxh3_64_intdigest]
 
 
 @given(any_matrices(), st.sampled_from(HASHES), st.sampled_from([1, 16, 64, groups.BLOCK_BYTES]))
 def test_the_groups_are_those_of_a_dict_of_bytes_under_any_hash_and_block_size(
-    matrix: NDArray[Any], row_hash: Any, block_bytes: int
+    matrix: NDArray[Any], row_hash: Hash, block_bytes: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "BLOCK_BYTES", block_bytes)
@@ -63,7 +65,7 @@ def test_the_groups_are_those_of_a_dict_of_bytes_under_any_hash_and_block_size(
 
 @given(any_matrices(), st.sampled_from(HASHES), st.sampled_from([1, 32]), st.data())
 def test_some_rows_in_any_order_even_more_than_once(
-    matrix: NDArray[Any], row_hash: Any, block_bytes: int, data: st.DataObject
+    matrix: NDArray[Any], row_hash: Hash, block_bytes: int, data: st.DataObject
 ) -> None:
     chosen = data.draw(st.lists(st.integers(0, len(matrix) - 1), max_size=12))
     rows = np.array(chosen, np.int64)
@@ -73,7 +75,7 @@ def test_some_rows_in_any_order_even_more_than_once(
 
 
 @given(st.sampled_from(WIDER).flatmap(matrices), st.sampled_from(HASHES))
-def test_as_bfloat16_groups_what_rounds_to_the_same(matrix: NDArray[Any], row_hash: Any) -> None:
+def test_as_bfloat16_groups_what_rounds_to_the_same(matrix: NDArray[Any], row_hash: Hash) -> None:
     check(identical_rows(matrix, as_bfloat16=True, row_hash=row_hash), round_to_bfloat16(matrix))
 
 

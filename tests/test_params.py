@@ -3,10 +3,10 @@ import re
 from pathlib import Path
 
 import pytest
-from project import PARAMS
 
 from core_tokens import params
 from core_tokens.errors import CoreTokensError, FileError, ParamsError
+from project import PARAMS
 
 FULL = """\
 # a comment
@@ -361,4 +361,4 @@ def test_model_that_is_not_listed_is_refused_with_those_that_are(
 
 
 def test_largest_radius_is_the_largest_float32() -> None:
-    assert params.LARGEST_FLOAT32 == math.ldexp(2 - 2**-23, 127)
+    assert math.ldexp(2 - 2**-23, 127) == params.LARGEST_FLOAT32

@@ -33,7 +33,7 @@ def round_to_bfloat16(values: NDArray[Any]) -> NDArray[Any]:
     """
     if values.dtype == BFLOAT16:
         return values
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # of a signalling NaN
         single = values.astype(np.float32)
         if values.dtype == np.float64:
             bits = single.view(np.uint32)

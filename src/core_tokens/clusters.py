@@ -39,6 +39,7 @@ class Clustering:
         return mask
 
 
+@np.errstate(invalid="ignore")  # comparing and casting a signalling NaN
 def find_cluster(matrix: NDArray[Any], threshold: float) -> Clustering:
     """Find the connected component of "L2 distance < threshold" that holds the most tokens.
 
@@ -90,7 +91,7 @@ def _may_have_neighbours(
     """
     keep = np.ones(len(groups.first), bool)
     for group in np.flatnonzero(groups.sizes > 1).tolist():
-        keep[group] = np.isfinite(matrix[groups.first[group]].astype(np.float32)).all()
+        keep[group] = np.isfinite(matrix[groups.first[group]]).all()
     if zero is not None:
         keep[zero] = False
     return keep

@@ -28,6 +28,16 @@ class Core:
     radius: np.float32
 
 
+def check_vector_of_token(vector_of_token: NDArray[np.int64], vectors: int) -> None:
+    """Refuse numbers that are not those of the vectors, each for a token or more (TensorError)."""
+    if not np.array_equal(np.unique(vector_of_token), np.arange(vectors)):
+        raise TensorError(
+            "vector_of_token",
+            "other numbers than those of the vectors",
+            f"each of the {vectors} vectors, for at least one token: measure again",
+        )
+
+
 def core_within(
     radius: float,
     distance: NDArray[Any],
@@ -49,12 +59,7 @@ def core_within(
     """
     if not (distance >= 0).all():
         raise TensorError("distance", "NaN or a negative value", "distances >= 0: measure again")
-    if not np.array_equal(np.unique(vector_of_token), np.arange(len(distance))):
-        raise TensorError(
-            "vector_of_token",
-            "other numbers than those of the vectors",
-            f"each of the {len(distance)} vectors, for at least one token: measure again",
-        )
+    check_vector_of_token(vector_of_token, len(distance))
     limit = np.float32(radius)
     within = distance <= limit
     token_within = within[vector_of_token]

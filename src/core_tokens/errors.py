@@ -43,10 +43,18 @@ class TensorError(CoreTokensError):
 
 
 @contextmanager
-def in_files(**paths: Path) -> Iterator[None]:
-    """Add the file to every TensorError of pure code in the block: tensor name -> its path."""
+def in_files(**paths: Path | tuple[Path, str]) -> Iterator[None]:
+    """Add the file to every TensorError of pure code in the block.
+
+    Args:
+        paths: tensor name -> its file, or its file and what it is called there.
+    """
     try:
         yield
     except TensorError as error:
-        where = f"{paths[error.where]}: {error.where}" if error.where in paths else error.where
+        if error.where not in paths:
+            raise
+        there = paths[error.where]
+        path, name = there if isinstance(there, tuple) else (there, error.where)
+        where = f"{path}: {name}"
         raise TensorError(where, error.found, error.expected) from error

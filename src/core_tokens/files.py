@@ -22,6 +22,10 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
             path.unlink(missing_ok=True)
         yield temporary
         for source, target in zip(temporary, paths, strict=True):
+            source.stat()  # one that is missing must be noticed before the first is renamed
+            if target.is_dir() and not target.is_symlink():
+                raise FileError(target, "a folder", "a file, or nothing, to be replaced")
+        for source, target in zip(temporary, paths, strict=True):
             source.replace(target)
     finally:
         for path in temporary:
@@ -42,7 +46,7 @@ def write_all(contents: Mapping[Path, bytes | str]) -> None:
         path: text.encode() if isinstance(text, str) else text for path, text in contents.items()
     }
     with replacing(*data) as temporary:
-        for path, content in zip(temporary, data.values(), strict=True):
-            path.write_bytes(content)
-            if path.read_bytes() != content:
+        for to, (path, content) in zip(temporary, data.items(), strict=True):
+            to.write_bytes(content)
+            if to.read_bytes() != content:
                 raise FileError(path, "other bytes than were written", "a disk that keeps them")

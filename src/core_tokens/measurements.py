@@ -104,7 +104,7 @@ def measure(matrix: NDArray[Any], token_ids: NDArray[np.int64]) -> Measurements:
         populations=populations,
         distance_ulp=distance_ulp(vectors, centre, exponent),
         distance_steps=distance_steps(vectors, centre),
-        distance_l2=distance_l2(vectors, centre).astype(np.float32),
+        distance_l2=distance_l2(vectors, centre),
         origin=origin,
         ulp_exponent=exponent,
         changed_tokens=_changed(matrix, token_ids),

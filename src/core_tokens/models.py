@@ -3,19 +3,27 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.util import load_yaml_guess_indent
+from ruamel.yaml.error import YAMLError
 from tqdm import tqdm
 
 from core_tokens import params, tensors
-from core_tokens.errors import CoreTokensError, FileError, TensorError, UsageError, in_files
+from core_tokens.errors import (
+    CoreTokensError,
+    FileError,
+    ParamsError,
+    TensorError,
+    UsageError,
+    in_files,
+)
 from core_tokens.files import replacing, write_all
 from core_tokens.measurements import check_not_empty, measure
+from core_tokens.params_text import with_name, without_name
 
 COPY_BYTES = 1 << 22
 LOCK = Path("dvc.lock")
@@ -50,7 +58,7 @@ def add(
     matrix = tensors.map_matrix(embedding, key)
     if cluster_tokens:
         token_ids = tensors.read(cluster_tokens, tensors.CLUSTER_TOKENS)["cluster_token_ids"]
-        with in_files(W=embedding, cluster_token_ids=cluster_tokens):
+        with in_files(W=(embedding, key), cluster_token_ids=cluster_tokens):
             check_not_empty(token_ids)
             measure(matrix, token_ids)  # what a stage would refuse is refused before it is copied
     _check_space(embedding, matrix.nbytes)
@@ -63,9 +71,11 @@ def add(
             if cluster_tokens:
                 shutil.copyfile(cluster_tokens, to_cluster[0])
         _dvc_add(targets)
-        _edit_params(lambda document: _enlist(document, name, discover=not cluster_tokens))
+        _enlist(name, discover=not cluster_tokens)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # data/ itself, where nothing else is in it
+            folder.parent.rmdir()
         raise
 
 
@@ -80,17 +90,8 @@ def remove(name: str) -> None:
     if name not in {*settings.models, *settings.fetch, *settings.cluster.discover}:
         known = ", ".join(settings.models) or "none"
         raise UsageError(f"core-tokens remove {name}", "no model of that name", f"one of: {known}")
-    _edit_params(lambda document: _delist(document, name))
-    if LOCK.is_file():
-        text = LOCK.read_text(encoding="utf-8")
-        yaml = _round_trip(text)
-        document = yaml.load(text) or {}
-        stages = document.get("stages", {})
-        stale = [stage for stage in stages if stage.endswith(f"@{name}")]
-        for stage in stale:
-            del stages[stage]
-        if stale:
-            _write_yaml(LOCK, yaml, document)
+    _delist(name)
+    _drop_from_lock(name)
     folder = Path("data", name)
     if folder.is_symlink():
         folder.unlink()
@@ -149,54 +150,65 @@ def _copy_matrix(source: Path, key: str, target: Path) -> None:
 
 def _dvc_add(targets: list[Path]) -> None:
     """Track files with DVC."""
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", *map(str, targets)]
+    command = [sys.executable, "-m", "dvc", "add", *map(str, targets)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise CoreTokensError("dvc add", lines[-1], "files that DVC can track")
+        reason = done.stderr.partition("Having any troubles?")[0].strip()
+        if "Traceback" in reason:
+            reason = reason.splitlines()[-1]
+        raise CoreTokensError("dvc add", reason or "no message", "files that DVC can track")
 
 
-def _enlist(document: Any, name: str, *, discover: bool) -> None:
-    _resize(document["models"], lambda names: names.append(name))
+def _enlist(name: str, *, discover: bool) -> None:
+    """List a model in params.yaml."""
+    text = params.PATH.read_bytes().decode()
+    wanted = YAML(typ="safe", pure=True).load(text)
+    lists: list[tuple[str, ...]] = [("models",)]
     if discover:
-        _resize(document["cluster"]["discover"], lambda names: names.append(name))
+        lists.append(("cluster", "discover"))
+    for keys in lists:
+        text = with_name(text, keys, name)
+    wanted["models"] = [*wanted["models"], name]
+    if discover:
+        wanted["cluster"]["discover"] = [*wanted["cluster"]["discover"], name]
+    _write_params(text, wanted, "added")
 
 
-def _delist(document: Any, name: str) -> None:
-    for names in (document["models"], document["cluster"]["discover"]):
-        if name in names:
-            _resize(names, lambda names: names.remove(name))
-    document["fetch"].pop(name, None)
+def _delist(name: str) -> None:
+    """Take a model out of params.yaml."""
+    text = params.PATH.read_bytes().decode()
+    wanted = YAML(typ="safe", pure=True).load(text)
+    for keys in (("models",), ("cluster", "discover"), ("fetch",)):
+        text = without_name(text, keys, name)
+    wanted["models"] = [model for model in wanted["models"] if model != name]
+    discover = wanted["cluster"]["discover"]
+    wanted["cluster"]["discover"] = [model for model in discover if model != name]
+    wanted["fetch"].pop(name, None)
+    _write_params(text, wanted, "removed")
 
 
-def _resize(names: Any, change: Callable[[Any], None]) -> None:
-    """Change a list of names; a comment behind it keeps its distance, so that it can move back."""
-    before = len(", ".join(names))
-    change(names)
-    if names.fa.flow_style() and names.ca.comment:
-        names.ca.comment[0].column += len(", ".join(names)) - before
+def _write_params(text: str, wanted: Any, what: str) -> None:
+    """Write params.yaml, if it now says what was wanted; in some layouts (aliases) it does not."""
+    try:
+        says = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        says = None
+    if says != wanted:
+        raise ParamsError("", "lists in a layout that cannot be edited", f"the name {what} by hand")
+    write_all({params.PATH: text.encode()})
 
 
-def _edit_params(edit: Callable[[Any], None]) -> None:
-    """Change params.yaml, with its comments, quotes and layout as they were."""
-    text = params.PATH.read_text(encoding="utf-8")
-    yaml = _round_trip(text)
-    document = yaml.load(text)
-    edit(document)
-    _write_yaml(params.PATH, yaml, document)
-
-
-def _round_trip(text: str) -> YAML:
-    """A YAML writer that keeps comments, quotes, long lines and the indentation of ``text``."""
+def _drop_from_lock(name: str) -> None:
+    """Take the stages of a model out of dvc.lock, laid out as DVC does."""
+    if not LOCK.is_file():
+        return
     yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1 << 16
-    _, indent, offset = load_yaml_guess_indent(text)
-    yaml.indent(sequence=indent, offset=offset)
-    return yaml
-
-
-def _write_yaml(path: Path, yaml: YAML, document: Any) -> None:
-    text = StringIO()
-    yaml.dump(document, text)
-    write_all({path: text.getvalue()})
+    document = yaml.load(LOCK.read_text(encoding="utf-8")) or {}
+    stages = document.get("stages", {})
+    stale = [stage for stage in stages if stage.endswith(f"@{name}")]
+    for stage in stale:
+        del stages[stage]
+    if stale:
+        text = StringIO()
+        yaml.dump(document, text)
+        write_all({LOCK: text.getvalue()})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from core_tokens.distances import distance_l2
+from core_tokens.distances import euclidean
 
 COORDINATES = 8
 SAMPLE_ROWS = 512
@@ -147,7 +147,7 @@ def nearest_outsider(
     radius = float(_distances(matrix, inside, anchor).max())
     points = _coordinates(matrix, np.concatenate([inside[:1], outside]))
     with np.errstate(invalid="ignore"):
-        bounds = distance_l2(points[1:], points[0]) - radius
+        bounds = euclidean(points[1:], points[0]) - radius
     order = np.argsort(bounds, kind="stable")
     best, start, size = np.inf, 0, 256
     while start < len(order) and bounds[order[start]] <= best * SLACK:
@@ -176,7 +176,6 @@ def _distances(
     """L2 distance of some rows to one, block by block: float64[n]."""
     step = max(1, BLOCK_VALUES // matrix.shape[1])
     parts = [
-        distance_l2(matrix[rows[start : start + step]], origin)
-        for start in range(0, len(rows), step)
+        euclidean(matrix[rows[start : start + step]], origin) for start in range(0, len(rows), step)
     ]
     return np.concatenate(parts) if parts else np.empty(0)

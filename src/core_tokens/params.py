@@ -3,11 +3,10 @@
 YAML 1.2, by the parser that DVC itself uses, so that both read the same number.
 """
 
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 from ruamel.yaml import YAML
@@ -16,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from core_tokens.errors import FileError, ParamsError
 
 PATH = Path("params.yaml")
+SMALLEST_FLOAT32 = 2.0**-149
 LARGEST_FLOAT32 = 3.4028234663852886e38
 
 
@@ -66,16 +66,23 @@ def load(path: Path = PATH) -> Params:
         document = YAML(typ="safe", pure=True).load(path.read_bytes())
     except FileNotFoundError as error:
         raise FileError(path, "no such file here", "the folder that holds params.yaml") from error
+    except IsADirectoryError as error:
+        raise FileError(path, "a folder", "a YAML file") from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise FileError(path, f"no valid YAML ({error})", "a YAML mapping") from error
     try:
         params = msgspec.convert(document, Params)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    for key, name in _names(params):
+    names = list(_names(params))
+    for key, name in names:
         check_name(key, name)
-    _check_number("cluster.adjacency_threshold", params.cluster.adjacency_threshold, 0.0)
-    _check_number("extract.radius", params.extract.radius, None)
+        if names.count((key, name)) > 1:
+            raise ParamsError(key, f"the model {name!r} more than once", "each model once")
+    _check_number(
+        "cluster.adjacency_threshold", params.cluster.adjacency_threshold, SMALLEST_FLOAT32
+    )
+    _check_number("extract.radius", params.extract.radius, 0.0)
     return params
 
 
@@ -90,7 +97,7 @@ def check_name(key: str, name: str) -> None:
     """Refuse a model name that is not a slug: it reaches a shell and DVC's parameter paths."""
     if not re.fullmatch(r"[a-z0-9-]+", name) or name.startswith("-"):
         raise ParamsError(
-            key, f"the model name {name!r}", "letters a-z, digits and inner dashes only"
+            key, f"the model name {name!r}", "letters a-z, digits and dashes, and no dash first"
         )
 
 
@@ -101,37 +108,60 @@ def _names(params: Params) -> Iterator[tuple[str, str]]:
     yield from (("cluster.discover", name) for name in params.cluster.discover)
 
 
-def _check_number(key: str, value: float, above: float | None) -> None:
-    """Refuse NaN, infinity, what float32 cannot hold, negatives, and ``above`` itself or less."""
-    wrong = not math.isfinite(value) or value < 0 or value > LARGEST_FLOAT32
-    if wrong or (above is not None and value <= above):
-        wanted = "a finite number" + (" >= 0" if above is None else f" > {above:g}")
-        raise ParamsError(key, str(value), wanted)
+def _check_number(key: str, value: float, least: float) -> None:
+    """Refuse NaN and what is below ``least`` or beyond what the files' float32 can hold."""
+    if not least <= value <= LARGEST_FLOAT32:
+        raise ParamsError(key, str(value), f"a number from {least:g} to {LARGEST_FLOAT32:.4g}")
+
+
+KINDS = {
+    "`float`": "a number",
+    "`str`": "text",
+    "`array`": "a list",
+    "`object`": "keys with values",
+}
+"""What msgspec calls a type -> what a person does."""
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "": Params, "cluster": Cluster, "measure": Measure, "extract": Extract, "fetch": Source,
+}  # fmt: skip
 
 
 def _explain(document: Any, message: str) -> ParamsError:
     """A validation message of msgspec, "what - at `$.path`", with the value that is there."""
-    what, _, path = message.partition(" - at `$")
-    keys = re.findall(r"\.([\w-]+)|\[(\d+|\.\.\.)\]", path.rstrip("`"))
-    key, found = "", document
-    for name, index in keys:
-        key += f".{name}" if name else f"[{index}]"
-        try:
-            found = found[name] if name else found[int(index)]
-        except (KeyError, TypeError, ValueError, IndexError):
-            found = None
-            break
+    what, _, path = message.partition(" - at `")
+    keys: list[str] = []
+    found = document
+    for name, index in re.findall(r"\.([\w-]+)|\[(\d+|\.\.\.)\]", path):
+        if index == "...":  # msgspec does not say which value of a mapping it was
+            name = next(name for name, value in found.items() if not _fits(value, Source))
+        keys.append(name or f"[{index}]")
+        found = found.get(name) if name else found[int(index)]
+    key = ".".join(keys).replace(".[", "[")
+    section = SECTIONS.get(keys[0] if keys else "", Params)
+    if path.startswith("key`"):
+        wrong = next(name for name in found if not isinstance(name, str))
+        return ParamsError(key, f"the key {wrong!r}", "text as a key, in quotes if need be")
     if "unknown field" in what:
-        return ParamsError(
-            key.strip("."),
-            f"the {what[what.index('unknown') :].replace('field', 'key')}",
-            "only known keys",
-        )
+        known = ", ".join(section.__struct_fields__)
+        unknown = what[what.index("unknown") :].replace("field", "key")
+        return ParamsError(key, f"the {unknown}", f"only {known}")
     if "missing required field" in what:
-        return ParamsError(
-            key.strip("."),
-            what[what.index("missing") :].replace("required field", "key"),
-            "it to be given",
-        )
+        missing = what[what.index("missing") :].replace("required field", "key")
+        return ParamsError(key, missing, "it to be given")
+    wanted = what.partition(", got")[0].removeprefix("Expected ")
+    choices = get_args(get_type_hints(section).get(keys[-1])) if keys else ()
+    if choices and isinstance(choices[0], str):
+        wanted = f"one of {', '.join(choices)}"
+    elif "out of range" in what:
+        wanted = "a finite number that float32 can hold"
     shown = repr(found) if len(repr(found)) <= 80 else f"{repr(found)[:77]}..."
-    return ParamsError(key.strip("."), shown, what.partition(", got")[0].removeprefix("Expected "))
+    return ParamsError(key, shown, KINDS.get(wanted, wanted))
+
+
+def _fits(value: Any, kind: type[msgspec.Struct]) -> bool:
+    """Is this what a section of params.yaml may hold?"""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True

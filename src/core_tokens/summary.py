@@ -1,12 +1,15 @@
 """What was found, as a person reads it: the lines that the notebook printed, from the files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core_tokens import params, tensors
 from core_tokens.bits import median_magnitude
-from core_tokens.errors import TensorError
+from core_tokens.core import check_vector_of_token
+from core_tokens.errors import TensorError, in_files
 
 HALO_LINES = 20
 UNITS = {"ulp": "ulp", "steps": "steps", "l2": "in L2"}
@@ -37,6 +40,8 @@ def summary(model: str, settings: params.Params) -> str:
         return "\n".join(
             [*lines, "  no cluster: no two tokens are adjacent", f"  file            {path}"]
         )
+    with in_files(**dict.fromkeys(tensors.MEASUREMENTS, folder / "measurements.safetensors")):
+        _check(measured)
     vectors, origin = measured["vectors"], int(measured["origin"][0])
     big_one = vectors[origin]
     ulp, norm = float(measured["ulp"][0]), np.linalg.norm(big_one.astype(np.float64))
@@ -73,6 +78,16 @@ def summary(model: str, settings: params.Params) -> str:
         lines.append(f"    and {len(halo) - HALO_LINES:,} more in {folder / 'halo.csv'}")
     lines.append(f"  file            {path} ({path.stat().st_size / 1024:.1f} KB)")
     return "\n".join(lines)
+
+
+def _check(measured: dict[str, NDArray[Any]]) -> None:
+    """Refuse measurements that contradict each other (TensorError)."""
+    vectors, origin, ulp = len(measured["vectors"]), measured["origin"][0], measured["ulp"][0]
+    check_vector_of_token(measured["vector_of_token"], vectors)
+    if not 0 <= origin < vectors:
+        raise TensorError("origin", str(origin), f"a row of vectors, 0 to {vectors - 1}")
+    if not 0 < ulp < np.inf:
+        raise TensorError("ulp", str(ulp), "a power of two")
 
 
 def _sizes(tokens: int, vectors: int) -> str:

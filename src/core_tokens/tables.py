@@ -71,7 +71,7 @@ def cluster_metrics(clustering: Clustering, dims: int, threshold: float) -> Metr
             "unique_rows": len(sizes),
             "zero_rows": clustering.zero_rows,
         },
-        "nearest_outsider": {"l2": outsider, "thresholds": outsider / threshold},
+        "nearest_outsider": {"l2": number(outsider), "thresholds": number(outsider / threshold)},
     }
 
 
@@ -111,10 +111,11 @@ def measure_metrics(measured: Measurements, bits: int) -> Metrics:
         },
         "cast": {"stored_bits": bits, "changed_tokens": measured.changed_tokens},
     }
-    in_ulp = np.ldexp(measured.distance_l2.astype(np.float64), -measured.ulp_exponent)
+    with np.errstate(over="ignore"):
+        in_ulp = np.ldexp(measured.distance_l2, -measured.ulp_exponent)
     metrics["distance_ulp"] = _spread([number(value) for value in measured.distance_ulp])
     metrics["distance_steps"] = _spread(measured.distance_steps.tolist())
-    metrics["distance_l2_in_ulp"] = _spread([number(np.float32(value)) for value in in_ulp])
+    metrics["distance_l2_in_ulp"] = _spread([number(value) for value in in_ulp])
     return metrics
 
 
@@ -132,7 +133,8 @@ def _spread(values: Sequence[float]) -> Metrics:
 def _norm(vector: NDArray[Any]) -> np.float32:
     """The Euclidean norm of one vector, summed exactly."""
     squares = (float(value) * float(value) for value in vector.astype(np.float64))
-    return np.float32(math.sqrt(math.fsum(squares)))
+    with np.errstate(over="ignore"):
+        return np.float64(math.sqrt(math.fsum(squares))).astype(np.float32)
 
 
 def _first_token(measured: Measurements, vector: int) -> int:
@@ -154,7 +156,7 @@ def shells_table(measured: Measurements) -> str:
 def radius_curve(distance: NDArray[Any], populations: NDArray[np.int64]) -> str:
     """curve_RULER.csv: the core at every radius at which it grows, one per distinct distance."""
     order = np.argsort(distance, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(distance[order]) > 0, True)[: len(order)])
+    last = np.flatnonzero(np.append(distance[order][1:] > distance[order][:-1], True)[: len(order)])
     tokens = np.cumsum(populations[order])
     rows = [(_plain(distance[order[at]]), int(at) + 1, int(tokens[at])) for at in last]
     return csv_text(("radius", "vectors", "tokens"), rows)

@@ -5,11 +5,12 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import project
 import pytest
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+
+import project
 from project import Done, Project
 
 OUTPUTS = {"cluster_tokens.safetensors", "cluster.json", "populations.csv"}

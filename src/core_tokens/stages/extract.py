@@ -20,7 +20,7 @@ def run(model: str) -> None:
     folder = Path("data", model)
     path = folder / "measurements.safetensors"
     measured = tensors.read(path, tensors.MEASUREMENTS, skip="vectors")
-    with in_files(vector_of_token=path, distance=path):
+    with in_files(vector_of_token=path, distance=(path, f"distance_{ruler}")):
         core = core_within(
             settings.extract.radius,
             measured[f"distance_{ruler}"],

@@ -1,0 +1,77 @@
+"""Editing params.yaml as text: one name in or out, every other byte as it was.
+
+Comments, quotes, line ends and layout are the user's. A YAML writer would lay the file out anew;
+here the parser only says where a list begins and ends.
+"""
+
+import re
+from typing import Any
+
+from ruamel.yaml import YAML
+
+
+def with_name(text: str, keys: tuple[str, ...], name: str) -> str:
+    """Append ``name`` to the list under ``keys``.
+
+    Args:
+        text: a YAML document.
+        keys: the path of a list, such as ``("cluster", "discover")``.
+        name: a slug; quoted where YAML would take it for something else than text.
+    """
+    node = _node(text, keys)
+    item = name if YAML(typ="safe", pure=True).load(name) == name else f'"{name}"'
+    if node.flow_style:
+        if node.value:
+            at = node.value[-1].end_mark.index
+            return f"{text[:at]}, {item}{text[at:]}"
+        at = text.index("[", node.start_mark.index) + 1
+        return text[:at] + item + text[at:]
+    last = node.value[-1]
+    dash = text.rindex("-", 0, last.start_mark.index)
+    indent = text[text.rfind("\n", 0, dash) + 1 : dash]
+    newline = "\r\n" if "\r\n" in text else "\n"
+    end = text.find("\n", last.end_mark.index) + 1
+    if end == 0:
+        return f"{text}{newline}{indent}- {item}"
+    return f"{text[:end]}{indent}- {item}{newline}{text[end:]}"
+
+
+def without_name(text: str, keys: tuple[str, ...], name: str) -> str:
+    """Take ``name`` out of the list or the mapping under ``keys``; nothing if it is not there."""
+    node = _node(text, keys)
+    spans = [_span(item) for item in node.value]
+    names = [(item[0] if isinstance(item, tuple) else item).value for item in node.value]
+    if name not in names:
+        return text
+    at = names.index(name)
+    start, end = spans[at]
+    if node.flow_style:
+        if at:
+            return text[: spans[at - 1][1]] + text[end:]
+        if len(spans) > 1:
+            return text[:start] + text[spans[1][0] :]
+        comma = re.match(r"\s*,", text[end:])
+        return text[:start] + text[end + (comma.end() if comma else 0) :]
+    dash = start if isinstance(node.value[at], tuple) else text.rindex("-", 0, start)
+    if len(spans) == 1:  # deeper than its key, on a line of its own
+        return f"{text[:dash]}  {'{}' if isinstance(node.value[0], tuple) else '[]'}{text[end:]}"
+    line = text.rfind("\n", 0, dash) + 1
+    after = text.find("\n", end) + 1
+    return text[:line] + text[after:] if after else text[:line].rstrip("\r\n")
+
+
+def _node(text: str, keys: tuple[str, ...]) -> Any:
+    """The YAML node under a path of keys, with the marks of where it stands."""
+    node = YAML().compose(text)
+    for key in keys:
+        node = next(value for name, value in node.value if name.value == key)
+    return node
+
+
+def _span(item: Any) -> tuple[int, int]:
+    """Where an item of a list, or a key with its value, begins and ends."""
+    first, last = item if isinstance(item, tuple) else (item, item)
+    start = first.start_mark.index
+    while not isinstance(last.value, str) and not last.flow_style:
+        last = last.value[-1][1] if isinstance(last.value[-1], tuple) else last.value[-1]
+    return start, last.end_mark.index

@@ -1,0 +1,65 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from core_tokens import cli
+from project import Project, check_refusal
+
+COMMANDS = {"add", "remove", "summary"}
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    actions = cli.parser()._subparsers
+    assert actions is not None
+    (choice,) = actions._group_actions
+    assert isinstance(choice.choices, dict)
+    return choice.choices
+
+
+def test_commands_are_those_that_are_documented() -> None:
+    assert commands().keys() == COMMANDS
+
+
+@pytest.mark.parametrize("arguments", [[], ["unknown"], ["add"], ["add", "x"], ["remove"]])
+def test_incomplete_command_line_exits_2_with_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.run(arguments)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: core-tokens")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_process_without_a_command_exits_2_with_usage(tmp_path: Path) -> None:
+    done = Project(tmp_path).command_process()
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("usage: core-tokens")
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("command", ["", *sorted(COMMANDS)])
+def test_help_exits_0(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.run([*command.split(), "--help"])
+    out, err = capsys.readouterr()
+    assert out.startswith(f"usage: core-tokens {command}".rstrip())
+    assert err == ""
+
+
+def test_help_says_something_of_every_argument() -> None:
+    for name, command in commands().items():
+        for action in command._actions:
+            assert action.help or (name, action.dest) == ("remove", "name"), (name, action.dest)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["add", "x", "--embedding", "W"], ["remove", "x"], ["summary"]]
+)
+def test_command_outside_a_project_says_where_to_run(tmp_path: Path, arguments: list[str]) -> None:
+    check_refusal(
+        Project(tmp_path).command_here(*arguments), "params.yaml", "the folder that holds"
+    )
+    assert list(tmp_path.iterdir()) == []

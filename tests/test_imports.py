@@ -1,0 +1,233 @@
+import ast
+import graphlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import imports
+
+ROOT = imports.SOURCE.parent
+PACKAGE = imports.SOURCE / "core_tokens"
+STAGES = sorted(p.stem for p in (PACKAGE / "stages").glob("*.py") if p.stem != "__init__")
+
+MAY_IMPORT = {
+    "errors": set[str](),
+    "bits": {"errors"},
+    "groups": {"errors", "bits"},
+    "distances": {"errors", "bits"},
+    "neighbours": {"errors", "bits", "distances"},
+    "clusters": {"errors", "bits", "groups", "distances", "neighbours"},
+    "measurements": {"errors", "bits", "groups", "distances"},
+    "core": {"errors"},
+    "tables": set[str](),
+}
+"""The pure modules from the bottom up, and what each may import of the package."""
+PURE = set(MAY_IMPORT) - {"errors"}  # whose messages name files
+OUTSIDE = {
+    "pathlib", "os", "io", "shutil", "subprocess", "tempfile", "sys", "time", "datetime", "random",
+    "yaml", "ruamel", "dvc", "tqdm", "msgspec", "safetensors", "torch", "argparse", "logging",
+}  # fmt: skip
+"""Paths, YAML, DVC, printing, clocks and the like: what ties arithmetic to its surroundings."""
+TEXT_IN_MEMORY = {"tables": {"io"}}
+HEAVY = {"cluster": ["torch"], "measure": ["torch", "scipy", "dvc"],
+         "extract": ["torch", "scipy", "dvc"], "fetch": ["torch"]}  # fmt: skip
+
+
+def modules() -> list[str]:
+    """Every module of the package by its dotted name."""
+    paths = [path.relative_to(imports.SOURCE) for path in PACKAGE.rglob("*.py")]
+    return sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
+
+
+def tree_of(module: str) -> ast.Module:
+    path = imports.path_of(module)
+    assert path is not None, module
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def outside_imports(module: str) -> set[str]:
+    """The top-level names of everything that a module imports, whatever block it stands in."""
+    found: set[str] = set()
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found - {"core_tokens", "__future__"}
+
+
+def loaded_by(module: str) -> set[str]:
+    """What is in sys.modules after a fresh interpreter imported one module."""
+    code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, check=False, cwd=imports.SOURCE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def read_yaml(name: str) -> Any:
+    return YAML(typ="safe", pure=True).load((ROOT / name).read_bytes())
+
+
+def stages() -> dict[str, Any]:
+    """The stages of dvc.yaml: name -> what it does, without its foreach."""
+    return {name: stage.get("do", stage) for name, stage in read_yaml("dvc.yaml")["stages"].items()}
+
+
+# The direction.
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_a_pure_module_imports_only_what_lies_below_it(name: str) -> None:
+    found = imports.direct_imports(f"core_tokens.{name}") - {"core_tokens"}
+    assert found <= {f"core_tokens.{allowed}" for allowed in MAY_IMPORT[name]}
+
+
+def test_the_allowed_imports_have_no_cycle() -> None:
+    names = list(MAY_IMPORT)
+    for at, name in enumerate(names):
+        assert MAY_IMPORT[name] <= set(names[:at])
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_a_pure_module_knows_no_paths_yaml_dvc_or_clocks(name: str) -> None:
+    found = outside_imports(f"core_tokens.{name}")
+    assert not found & (OUTSIDE - TEXT_IN_MEMORY.get(name, set()))
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_a_pure_module_neither_prints_nor_opens(name: str) -> None:
+    calls = {
+        node.func.id
+        for node in ast.walk(tree_of(f"core_tokens.{name}"))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"print", "open", "input", "exec", "eval"}
+
+
+def test_the_errors_know_only_paths_of_what_lies_outside() -> None:
+    assert outside_imports("core_tokens.errors") <= {"collections", "contextlib", "pathlib"}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_module_imports_a_stage(module: str) -> None:
+    own = {"core_tokens.stages"} if module.startswith("core_tokens.stages") else set()
+    found = {name for name in imports.direct_imports(module) if ".stages" in name}
+    assert found <= own
+
+
+def test_imports_run_downwards_only() -> None:
+    graph = {}
+    for module in modules():
+        # That a module lies in a package is no import of what the package gathers.
+        found = imports.direct_imports(module)
+        graph[module] = {name for name in found if not f"{module}.".startswith(f"{name}.")}
+    assert sorted(graphlib.TopologicalSorter(graph).static_order()) == modules()
+
+
+def test_the_plumbing_imports_no_numbers() -> None:
+    for name in ("console", "files", "params"):
+        found = imports.all_imports(f"core_tokens.{name}")
+        assert found <= {"core_tokens", f"core_tokens.{name}", "core_tokens.errors"}
+
+
+# What a stage really loads.
+
+
+@pytest.mark.parametrize("module", [f"core_tokens.stages.{stage}" for stage in STAGES] + [
+    "core_tokens.cli", "core_tokens.tables", "core_tokens.core",
+])  # fmt: skip
+def test_the_imports_read_from_the_source_are_those_that_happen(module: str) -> None:
+    loaded = {name for name in loaded_by(module) if name.split(".")[0] == "core_tokens"}
+    assert loaded == imports.all_imports(module)
+
+
+@pytest.mark.parametrize(("stage", "heavy"), HEAVY.items())
+def test_a_stage_starts_without_what_it_does_not_need(stage: str, heavy: list[str]) -> None:
+    top = {name.split(".")[0] for name in loaded_by(f"core_tokens.stages.{stage}")}
+    assert "numpy" in top
+    assert not top & set(heavy)
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    assert "torch" not in {name.split(".")[0] for name in loaded_by("core_tokens.cli")}
+
+
+# Stage = module = params block = test file.
+
+
+def test_every_stage_has_a_module_and_every_module_a_stage() -> None:
+    assert sorted(stages()) == STAGES
+    assert STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_a_test_file(stage: str) -> None:
+    assert (Path(__file__).parent / "stages" / f"test_{stage}.py").is_file()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_sources_among_the_deps_of_a_stage_are_exactly_its_imports(stage: str) -> None:
+    paths = {imports.path_of(name) for name in imports.all_imports(f"core_tokens.stages.{stage}")}
+    expected = sorted(str(path.relative_to(ROOT)) for path in paths if path)
+    sources = [dep for dep in stages()[stage]["deps"] if not dep.startswith("data/")]
+    assert sources == expected
+
+
+def test_the_data_among_the_deps_of_a_stage_is_what_the_others_make() -> None:
+    def files(stage: str, *keys: str) -> list[str]:
+        listed = [entry for key in keys for entry in stages()[stage].get(key, [])]
+        names = [entry if isinstance(entry, str) else next(iter(entry)) for entry in listed]
+        return [
+            re.sub(r"\$\{\w+\}", "MODEL", name) for name in names if name.startswith("data/")
+        ]  # fmt: skip
+
+    data = {stage: files(stage, "deps") for stage in STAGES}
+    folder = "data/MODEL"
+    assert data == {
+        "fetch": [],
+        "cluster": [f"{folder}/W.safetensors"],
+        "measure": [f"{folder}/W.safetensors", f"{folder}/cluster_tokens.safetensors"],
+        "extract": [f"{folder}/measurements.safetensors"],
+    }
+    made = [name for stage in STAGES for name in files(stage, "outs", "metrics", "plots")]
+    assert len(made) == len(set(made))
+    assert {name for names in data.values() for name in names} <= set(made)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_its_module_run_for_one_model(stage: str) -> None:
+    command = stages()[stage]["cmd"]
+    assert re.fullmatch(rf"python -m core_tokens\.stages\.{stage} \$\{{(item|key)\}}", command)
+    assert stages()[stage]["desc"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_parameters_of_a_stage_are_its_own_block_and_exist(stage: str) -> None:
+    params = read_yaml("params.yaml")
+    assert stages()[stage]["params"]
+    for key in stages()[stage]["params"]:
+        block, *rest = key.split(".")
+        assert block == stage
+        found = params[block]
+        for part in rest:
+            assert part == "${key}" or part in found
+            found = found[next(iter(found)) if part == "${key}" else part]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_for_each_model_of_a_list_in_the_parameters(stage: str) -> None:
+    text = read_yaml("dvc.yaml")["stages"][stage]["foreach"]
+    assert re.fullmatch(r"\$\{[a-z.]+\}", text)
+    found = read_yaml("params.yaml")
+    for part in text[2:-1].split("."):
+        found = found[part]
+    assert found
