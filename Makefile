@@ -36,13 +36,15 @@ clean: ## remove the environment
 	rm -rf $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing into $(VENV), once ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
 
 # torch first and pinned: a looser request could bring gigabytes for a GPU that is not there.
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) torch
-	$(PIP) --editable '.[torch,dev]'
-	touch $@
+	@echo "Adding torch and the tools for tests, once ..."
+	@$(PIP) torch
+	@$(PIP) --editable '.[torch,dev]'
+	@touch $@
