@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from core_tokens import cli
+from core_tokens.errors import UsageError
 from project import Project, check_refusal
 
 COMMANDS = {"add", "remove", "summary"}
@@ -22,22 +23,17 @@ def test_commands_are_those_that_are_documented() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["unknown"], ["add"], ["add", "x"], ["remove"]])
-def test_incomplete_command_line_exits_2_with_usage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    with pytest.raises(SystemExit, match=r"^2$"):
+def test_incomplete_command_line_is_refused_with_the_usage(arguments: list[str]) -> None:
+    message = r"^core-tokens.*: found a command line that does not fit \(.*\); expected core-tokens"
+    with pytest.raises(UsageError, match=message):
         cli.run(arguments)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("usage: core-tokens")
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_process_without_a_command_exits_2_with_usage(tmp_path: Path) -> None:
+def test_process_without_a_command_says_so_in_one_line(tmp_path: Path) -> None:
     done = Project(tmp_path).command_process()
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("usage: core-tokens")
-    assert "Traceback" not in done.err
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: core-tokens: found a command line that does not fit")
+    assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["", *sorted(COMMANDS)])

@@ -1,6 +1,8 @@
 import errno
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +91,21 @@ def test_stage_refuses_another_number_of_arguments(
     assert err == (
         f"error: python -m {__name__}: found {len(arguments)} arguments; expected one: the model\n"
     )
+
+
+def test_a_run_that_is_ended_takes_its_temporary_files_along(tmp_path: Path) -> None:
+    code = (
+        "import time; from pathlib import Path; from core_tokens import console, files\n"
+        "def main(_):\n"
+        "    with files.replacing(Path('out')) as (temporary,):\n"
+        "        temporary.write_text('half'); print('started', flush=True); time.sleep(60)\n"
+        "raise SystemExit(console.run(main, []))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.terminate()
+        assert process.wait() == 143
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 import oracle
-from core_tokens.core import Core, core_within
+from core_tokens.core import Core, check_measurements, core_within
 from core_tokens.errors import TensorError
 from core_tokens.measurements import Measurements, measure
 from strategies import cases
@@ -167,12 +167,28 @@ def test_no_tokens_have_an_empty_core(dtype: Any) -> None:
     assert core.token_ids.dtype == core.halo_token_ids.dtype == np.int64
 
 
+def measurements(vector_of_token: list[int], vectors: int) -> dict[str, NDArray[Any]]:
+    """Tensors of a measurements file, consistent where ``vector_of_token`` is."""
+    inside = [vector for vector in vector_of_token if 0 <= vector < vectors]
+    return {
+        "token_ids": np.arange(len(vector_of_token)),
+        "vector_of_token": np.array(vector_of_token, np.int64),
+        "populations": np.bincount(np.array(inside, np.int64), minlength=vectors),
+        "distance_ulp": np.zeros(vectors, np.float32),
+        "distance_steps": np.zeros(vectors, np.int64),
+        "distance_l2": np.zeros(vectors, np.float32),
+        "origin": np.zeros(1, np.int64),
+        "ulp": np.ones(1, np.float32),
+    }
+
+
 @pytest.mark.parametrize("wrong", [math.nan, -1.0, -math.inf, -(2.0**-149)])
 def test_a_distance_that_is_none_is_refused(wrong: float) -> None:
     distance = np.array([0, wrong], np.float32)
-    message = r"^distance: found NaN or a negative value; expected distances >= 0: measure again$"
-    with pytest.raises(TensorError, match=message):
-        core_within(3.0, distance, np.array([0, 1]), np.array([0, 1]))
+    message = "found NaN or a negative value; expected distances >= 0: measure again$"
+    for name in RULERS:
+        with pytest.raises(TensorError, match=f"^{name}: {message}"):
+            check_measurements(measurements([0, 1], 2) | {name: distance})
 
 
 @pytest.mark.parametrize(
@@ -184,8 +200,44 @@ def test_measurements_that_contradict_each_other_are_refused(
     vector_of_token: list[int], vectors: int
 ) -> None:
     message = rf"^vector_of_token: found other numbers .* each of the {vectors} vectors, .* again$"
-    ids = np.arange(len(vector_of_token))
     with pytest.raises(TensorError, match=message):
-        core_within(
-            3.0, np.zeros(vectors, np.float32), np.array(vector_of_token, np.int64), ids
-        )  # fmt: skip
+        check_measurements(measurements(vector_of_token, vectors))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "populations",
+            [2, 2],
+            "other counts than vector_of_token has; expected tokens per vector",
+        ),
+        ("token_ids", [3, 3, 4], "a negative or repeated id; expected each id once"),
+        ("token_ids", [-1, 3, 4], "a negative or repeated id; expected each id once"),
+        ("origin", [2], "2; expected a row of vectors, 0 to 1"),
+        ("origin", [-1], "-1; expected a row of vectors, 0 to 1"),
+        ("ulp", [0.0], "0.0; expected a power of two"),
+        ("ulp", [math.nan], "nan; expected a power of two"),
+        ("ulp", [math.inf], "inf; expected a power of two"),
+    ],
+)
+def test_a_tensor_that_contradicts_the_others_is_named(
+    name: str, value: list[float], message: str
+) -> None:
+    measured = measurements([0, 1, 1], 2)
+    check_measurements(measured)
+    wrong = np.array(value, measured[name].dtype)
+    with pytest.raises(TensorError, match=f"^{name}: found {message}"):
+        check_measurements(measured | {name: wrong})
+
+
+@given(cases())
+def test_what_measure_returns_is_consistent(case: Case) -> None:
+    measured = measure(*case)
+    check_measurements(
+        vars(measured)
+        | {
+            "origin": np.array([measured.origin]),
+            "ulp": np.ldexp(np.ones(1, np.float32), measured.ulp_exponent),
+        }
+    )

@@ -369,7 +369,47 @@ def test_name_of_a_folder_that_is_there_is_refused_and_the_folder_is_kept(
 ) -> None:
     (untracked.folder / "data" / "mine").mkdir(parents=True)
     (untracked.folder / "data" / "mine" / "notes.txt").write_text("precious")
-    check_add_refused(untracked, ["mine", "--embedding", str(matrix)], "mine", "not in use")
+    check_add_refused(
+        untracked, ["mine", "--embedding", str(matrix)], "data/mine", "core-tokens remove"
+    )
+    assert untracked.command_here("remove", "mine").err.startswith(
+        "error: data/mine/notes.txt: found a file of no model; expected it to be moved away"
+    )
+    assert (untracked.folder / "data" / "mine" / "notes.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("left", [[], [".W.safetensors.tmp"], ["W.safetensors", "vocab.json"]])
+def test_what_a_killed_add_has_left_can_be_removed(
+    untracked: Project, matrix: Path, left: list[str]
+) -> None:
+    folder = untracked.folder / "data" / "own"
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_bytes(b"half")
+    before = (untracked.folder / "params.yaml").read_bytes()
+    check_add_refused(untracked, ["own", "--embedding", str(matrix)], "core-tokens remove own")
+    assert untracked.command_here("remove", "own").code == 0
+    assert not folder.exists()
+    assert (untracked.folder / "params.yaml").read_bytes() == before
+    assert untracked.command_here("add", "own", "--embedding", str(matrix)).code == 0
+
+
+@pytest.mark.parametrize(
+    "lock", [b"stages: [", b"[1, 2]", b"\xff\xfe\x00", b"<<<<<<< HEAD\na: 1\n"]
+)
+def test_a_broken_lock_file_stops_remove_before_anything_is_changed(
+    untracked: Project, matrix: Path, lock: bytes
+) -> None:
+    untracked.command_here("add", "own", "--embedding", str(matrix))
+    (untracked.folder / "dvc.lock").write_bytes(lock)
+    before = tree(untracked)
+    done = untracked.command_here("remove", "own")
+    assert done.code == 1
+    assert done.err == (
+        "error: dvc.lock: found no valid lock file; "
+        "expected what DVC wrote: git checkout dvc.lock\n"
+    )
+    assert tree(untracked) == before
 
 
 @pytest.mark.parametrize("process", [False, True])
@@ -498,7 +538,9 @@ def test_disk_that_is_too_small_is_refused(
     untracked: Project, matrix: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
-    check_add_refused(untracked, ["own", "--embedding", str(matrix)], str(matrix), "96 bytes", "10")
+    check_add_refused(
+        untracked, ["own", "--embedding", str(matrix)], str(matrix), "192 bytes", "10"
+    )
 
 
 def test_project_without_dvc_is_refused(repo: Project, matrix: Path) -> None:

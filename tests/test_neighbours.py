@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis.strategies as st
@@ -260,3 +261,23 @@ def test_without_outsiders_the_nearest_is_infinitely_far() -> None:
 def test_an_outsider_may_lie_at_a_zero_row_closer_than_the_threshold() -> None:
     matrix = np.array([[2.0**-40], [3.0], [0.0], [1.0]], np.float32)
     assert nearest_outsider(matrix, np.array([1, 0]), np.array([3, 2])) == 2.0**-40
+
+
+@pytest.mark.parametrize("threshold", [2.0, 4.0, 5.5, 7.0])
+def test_a_threshold_among_ordinary_distances_is_exact_too(threshold: float) -> None:
+    rows = np.random.default_rng(7).standard_normal((400, 16)).astype(np.float32)
+    found = components(rows, np.arange(len(rows)), threshold)
+    assert found.tolist() == oracle.component_labels(rows, threshold)
+
+
+def test_progress_sees_every_row_that_may_have_a_neighbour() -> None:
+    seen: list[int] = []
+
+    def progress(rows: list[int]) -> Iterator[int]:
+        for row in rows:
+            seen.append(row)
+            yield row
+
+    rows = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]])
+    assert components(rows, np.arange(5), 1.0, progress).tolist() == [0, 0, 2, 2, 4]
+    assert seen == [0, 1, 2, 3]

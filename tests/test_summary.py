@@ -103,7 +103,7 @@ def test_model_without_a_cluster_says_so(tmp_path: Path) -> None:
         assert made.stage_here(stage, "tiny") == Done(0, "", "")
     assert made.command_here("summary") == Done(
         0,
-        "Core of tiny\n  no cluster: no two tokens are adjacent\n"
+        "Core of tiny\n  no cluster: no two tokens with non-zero rows are adjacent\n"
         "  file            data/tiny/core_tokens.safetensors\n",
         "",
     )

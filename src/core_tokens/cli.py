@@ -3,16 +3,27 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from core_tokens import console, models, params
+from core_tokens.errors import UsageError
 from core_tokens.summary import summary
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            self.prog,
+            f"a command line that does not fit ({message})",
+            self.format_usage().removeprefix("usage: "),
+        )
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments."""
-    top = argparse.ArgumentParser(
-        prog="core-tokens", description="Run in the folder that holds params.yaml."
-    )
+    top = _Parser(prog="core-tokens", description="Run in the folder that holds params.yaml.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add = commands.add_parser("add", help="bring in a model's own files, tracked with DVC")
     add.add_argument("name", metavar="NAME", help="letters a-z, digits and dashes")

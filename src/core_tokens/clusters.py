@@ -1,5 +1,6 @@
 """Where is the cluster of a matrix, and what does the whole vocabulary look like around it?"""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,11 @@ class Clustering:
 
 
 @np.errstate(invalid="ignore")  # comparing and casting a signalling NaN
-def find_cluster(matrix: NDArray[Any], threshold: float) -> Clustering:
+def find_cluster(
+    matrix: NDArray[Any],
+    threshold: float,
+    progress: Callable[[list[int]], Iterable[int]] = iter,
+) -> Clustering:
     """Find the connected component of "L2 distance < threshold" that holds the most tokens.
 
     Distances are taken between the stored values, whatever their dtype. All-zero rows are left
@@ -50,6 +55,7 @@ def find_cluster(matrix: NDArray[Any], threshold: float) -> Clustering:
     Args:
         matrix: float[vocab, dims], possibly mapped from a file; never copied whole.
         threshold: L2 distance in the units of the matrix, not included.
+        progress: wraps the list of rows that are visited, to show how far it is.
     """
     groups = identical_rows(matrix)
     zero = _zero_group(matrix, groups)
@@ -57,7 +63,7 @@ def find_cluster(matrix: NDArray[Any], threshold: float) -> Clustering:
     token_ids = np.empty(0, np.int64)
     vectors, outsider = 0, 0.0
     if len(nodes):
-        label = components(matrix, groups.first[nodes], threshold)
+        label = components(matrix, groups.first[nodes], threshold, progress)
         tokens = np.bincount(label, weights=groups.sizes[nodes])
         # Groups are numbered by first occurrence and components by their first group: of equal
         # maxima argmax takes the component with the smallest id.

@@ -1,5 +1,6 @@
 """From a command line to an exit code: every error a user can cause is one line on stderr."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,8 +11,11 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     """Call ``main`` with the arguments of the command line and return the exit code.
 
     0 on success; 1, after one line on stderr, on any CoreTokensError and on what the operating
-    system refuses; 130 on an interrupt. Anything else is a bug and keeps its traceback.
+    system refuses; 130 on an interrupt, 143 on SIGTERM. Anything else is a bug and keeps its
+    traceback.
     """
+    # Ended by a batch system or a shutdown, a run takes its temporary files along.
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main(sys.argv[1:] if arguments is None else arguments)
     except CoreTokensError as error:
@@ -26,6 +30,8 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         return 130
     else:
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, previous)
     return 1
 
 

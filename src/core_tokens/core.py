@@ -1,5 +1,6 @@
 """Which tokens lie within a radius of the origin?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +29,34 @@ class Core:
     radius: np.float32
 
 
-def check_vector_of_token(vector_of_token: NDArray[np.int64], vectors: int) -> None:
-    """Refuse numbers that are not those of the vectors, each for a token or more (TensorError)."""
+def check_measurements(measured: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse measurements that contradict themselves (TensorError, names the tensor).
+
+    Args:
+        measured: the tensors of measurements.safetensors but for ``vectors``, of agreeing shapes.
+    """
+    populations, vector_of_token = measured["populations"], measured["vector_of_token"]
+    vectors = len(populations)
+    for name in ("distance_ulp", "distance_steps", "distance_l2"):
+        if not (measured[name] >= 0).all():
+            raise TensorError(name, "NaN or a negative value", "distances >= 0: measure again")
     if not np.array_equal(np.unique(vector_of_token), np.arange(vectors)):
         raise TensorError(
             "vector_of_token",
             "other numbers than those of the vectors",
             f"each of the {vectors} vectors, for at least one token: measure again",
         )
+    if not np.array_equal(populations, np.bincount(vector_of_token, minlength=vectors)):
+        raise TensorError(
+            "populations", "other counts than vector_of_token has", "tokens per vector"
+        )
+    token_ids, origin, ulp = measured["token_ids"], measured["origin"][0], measured["ulp"][0]
+    if len(np.unique(token_ids)) < len(token_ids) or (token_ids < 0).any():
+        raise TensorError("token_ids", "a negative or repeated id", "each id once: measure again")
+    if vectors and not 0 <= origin < vectors:
+        raise TensorError("origin", str(origin), f"a row of vectors, 0 to {vectors - 1}")
+    if not 0 < ulp < np.inf:
+        raise TensorError("ulp", str(ulp), "a power of two")
 
 
 def core_within(
@@ -49,17 +70,10 @@ def core_within(
     Args:
         radius: not negative; compared as the float32 that the core file stores, so that a
             radius read back from a file gives the same core.
-        distance: float32[u] or int64[u], of each vector from the origin.
+        distance: float32[u] or int64[u], of each vector from the origin; not NaN.
         vector_of_token: int64[n], the vector of each token.
         token_ids: int64[n].
-
-    Raises:
-        TensorError: the measurements contradict each other: a distance is NaN or negative, or a
-            token has no vector, or a vector no token.
     """
-    if not (distance >= 0).all():
-        raise TensorError("distance", "NaN or a negative value", "distances >= 0: measure again")
-    check_vector_of_token(vector_of_token, len(distance))
     limit = np.float32(radius)
     within = distance <= limit
     token_within = within[vector_of_token]

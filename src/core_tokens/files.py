@@ -27,6 +27,10 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
                 raise FileError(target, "a folder", "a file, or nothing, to be replaced")
         for source, target in zip(temporary, paths, strict=True):
             source.replace(target)
+    except OSError as error:
+        if error.filename is None:  # a write that fails does not say where
+            raise OSError(error.errno, error.strerror, str(paths[0])) from error
+        raise
     finally:
         for path in temporary:
             with suppress(OSError):

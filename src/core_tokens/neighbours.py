@@ -5,6 +5,7 @@ rows whose few coordinates are too far apart are too far apart. A k-d tree over 
 proposes pairs and the exact distance decides. A row with NaN or infinity has no neighbours.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,111 +23,62 @@ SLACK = 1 + 1e-9
 
 
 def components(
-    matrix: NDArray[Any], rows: NDArray[np.int64], threshold: float
+    matrix: NDArray[Any],
+    rows: NDArray[np.int64],
+    threshold: float,
+    progress: Callable[[list[int]], Iterable[int]] = iter,
 ) -> NDArray[np.int64]:
     """Label the connected components of the graph "L2 distance < threshold": int64[n].
 
-    Rows are taken in groups around leaders: a leader is a row no earlier leader lies within the
-    threshold of, its group the rows it does. A group is connected by definition, so a cluster in
-    which every pair is adjacent costs one pass over it instead of all its pairs. Two groups can
-    only touch where their leaders lie within three thresholds; of these the groups not yet
-    connected are compared row by row.
+    A breadth-first search in which a row that was reached is never looked at again: a cluster in
+    which every pair is adjacent costs one pass over it instead of all its pairs. Where the
+    coordinates cannot tell rows apart, the threshold being as large as the distances between
+    ordinary rows, the cost grows with the square of the rows.
 
     Args:
         matrix: float[vocab, dims], possibly mapped.
         rows: int64[n], distinct rows of ``matrix``, the nodes.
         threshold: in the units of the matrix.
+        progress: wraps the list of rows that are visited, to show how far it is.
 
     Returns:
         For each of ``rows`` the smallest position in ``rows`` of its component.
     """
     points = _coordinates(matrix, rows)
     labels = np.arange(len(rows))
-    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
-    if len(finite) < 2:
-        return labels
-    tree = KDTree(points[finite], balanced_tree=False)
-    reach = threshold * SLACK
-    nearest, _ = tree.query(points[finite], k=[2], distance_upper_bound=reach, workers=-1)
-    candidates = finite[np.isfinite(np.reshape(nearest, -1))]
-    if len(candidates) == 0:
-        return labels
-    groups = _groups_of_leaders(matrix, rows, points, candidates, threshold)
-    roots = _roots_of_leaders(matrix, rows, points, groups, threshold)
-    for leader, members in groups.items():
-        labels[members] = roots[leader]
+    free = _close_to_another(points, threshold)
+    waiting = np.ones(len(free), bool)
+    tree = KDTree(points[free]) if len(free) else None
+    for first in progress(free.tolist()):
+        if labels[first] != first or tree is None:
+            continue
+        waiting[np.searchsorted(free, first)] = False
+        reached = [first]
+        while reached and tree is not None:
+            row = reached.pop()
+            near = np.array(tree.query_ball_point(points[row], threshold * SLACK), np.int64)
+            near = np.sort(near[waiting[near]])
+            close = near[_distances(matrix, rows[free[near]], matrix[rows[row]]) < threshold]
+            waiting[close] = False
+            labels[free[close]] = first
+            reached += free[close].tolist()
+            if 2 * np.count_nonzero(waiting) < len(free):  # so that queries meet few old rows
+                free = free[waiting]
+                waiting = np.ones(len(free), bool)
+                tree = KDTree(points[free]) if len(free) else None
     return labels
 
 
-def _groups_of_leaders(
-    matrix: NDArray[Any],
-    rows: NDArray[np.int64],
-    points: NDArray[np.float64],
-    candidates: NDArray[np.int64],
-    threshold: float,
-) -> dict[int, NDArray[np.int64]]:
-    """Cover ``candidates`` with leaders: leader -> the nodes first found within the threshold.
-
-    Leaders rise, and none is larger than a member of its group.
-    """
-    groups: dict[int, NDArray[np.int64]] = {}
-    tree = KDTree(points[candidates])
-    free = np.zeros(len(rows), bool)
-    free[candidates] = True
-    for leader in candidates.tolist():
-        if not free[leader]:
-            continue
-        near = candidates[np.sort(tree.query_ball_point(points[leader], threshold * SLACK))]
-        near = near[free[near]]
-        close = near[_distances(matrix, rows[near], matrix[rows[leader]]) < threshold]
-        members = np.union1d(close, leader)  # a non-finite leader is not within its own distance
-        free[members] = False
-        groups[leader] = members
-    return groups
-
-
-def _roots_of_leaders(
-    matrix: NDArray[Any],
-    rows: NDArray[np.int64],
-    points: NDArray[np.float64],
-    groups: dict[int, NDArray[np.int64]],
-    threshold: float,
-) -> dict[int, int]:
-    """The smallest leader of each leader's component, joining the groups that touch."""
-    leaders = np.array(list(groups), np.int64)
-    roots = {leader: leader for leader in groups}
-
-    def find(leader: int) -> int:
-        while roots[leader] != leader:
-            roots[leader] = leader = roots[roots[leader]]
-        return leader
-
-    tree = KDTree(points[leaders])
-    reach = 3 * threshold * SLACK
-    for position, leader in enumerate(groups):
-        near = np.array(tree.query_ball_point(points[leader], reach), np.int64)
-        near = leaders[np.sort(near[near < position])]
-        apart = _distances(matrix, rows[near], matrix[rows[leader]])
-        order = np.argsort(apart, kind="stable")
-        for other in near[order[apart[order] < reach]].tolist():
-            low, high = sorted((find(other), find(leader)))
-            if low != high and _touch(matrix, rows, groups[leader], groups[other], threshold):
-                roots[high] = low
-    return {leader: find(leader) for leader in groups}
-
-
-def _touch(
-    matrix: NDArray[Any],
-    rows: NDArray[np.int64],
-    some: NDArray[np.int64],
-    others: NDArray[np.int64],
-    threshold: float,
-) -> bool:
-    """Does any pair of rows, one from each group, lie below the threshold?"""
-    few, many = sorted((some, others), key=len)
-    return any(
-        (_distances(matrix, rows[many], matrix[rows[node]]) < threshold).any() for node in few
-    )
+def _close_to_another(points: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    """Positions of the points that have another within the threshold; no others have an edge."""
+    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
+    if len(finite) < 2:
+        return finite[:0]
+    tree = KDTree(points[finite], balanced_tree=False)
+    reach = threshold * SLACK
+    nearest, _ = tree.query(points[finite], k=[2], distance_upper_bound=reach, workers=-1)
+    close: NDArray[np.int64] = finite[np.isfinite(np.reshape(nearest, -1))]
+    return close
 
 
 def nearest_outsider(

@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from core_tokens.errors import FileError, ParamsError
 
 PATH = Path("params.yaml")
+SLUG = "letters a-z, digits and dashes, and no dash first"
 SMALLEST_FLOAT32 = 2.0**-149
 LARGEST_FLOAT32 = 3.4028234663852886e38
 
@@ -74,11 +75,7 @@ def load(path: Path = PATH) -> Params:
         params = msgspec.convert(document, Params)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    names = list(_names(params))
-    for key, name in names:
-        check_name(key, name)
-        if names.count((key, name)) > 1:
-            raise ParamsError(key, f"the model {name!r} more than once", "each model once")
+    _check_names(list(_names(params)))
     _check_number(
         "cluster.adjacency_threshold", params.cluster.adjacency_threshold, SMALLEST_FLOAT32
     )
@@ -93,12 +90,18 @@ def check_listed(model: str, listed: Any, key: str) -> None:
         raise ParamsError(key, there, f"the model {model!r} among them, or one of them to run")
 
 
-def check_name(key: str, name: str) -> None:
-    """Refuse a model name that is not a slug: it reaches a shell and DVC's parameter paths."""
-    if not re.fullmatch(r"[a-z0-9-]+", name) or name.startswith("-"):
-        raise ParamsError(
-            key, f"the model name {name!r}", "letters a-z, digits and dashes, and no dash first"
-        )
+def is_slug(name: str) -> bool:
+    """May a model have this name? It reaches a shell and DVC's parameter paths."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) is not None
+
+
+def _check_names(names: list[tuple[str, str]]) -> None:
+    """Refuse names that are no slugs, or stand twice under one key."""
+    for key, name in names:
+        if not is_slug(name):
+            raise ParamsError(key, f"the model name {name!r}", SLUG)
+        if names.count((key, name)) > 1:
+            raise ParamsError(key, f"the model {name!r} more than once", "each model once")
 
 
 def _names(params: Params) -> Iterator[tuple[str, str]]:

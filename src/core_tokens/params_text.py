@@ -8,6 +8,51 @@ import re
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from core_tokens.errors import ParamsError
+
+
+def listed(text: str, model: str, *, discover: bool) -> str:
+    """params.yaml with a model listed, under ``cluster.discover`` too if asked.
+
+    Raises:
+        ParamsError: the text has a layout (aliases) in which that cannot be written.
+    """
+    wanted = _load(text)
+    wanted["models"] = [*wanted["models"], model]
+    text = with_name(text, ("models",), model)
+    if discover:
+        wanted["cluster"]["discover"] = [*wanted["cluster"]["discover"], model]
+        text = with_name(text, ("cluster", "discover"), model)
+    return _checked(text, wanted, f"the model {model!r} added by hand")
+
+
+def unlisted(text: str, model: str) -> str:
+    """params.yaml without a model, wherever it was listed (ParamsError: see ``listed``)."""
+    wanted = _load(text)
+    wanted["models"] = [name for name in wanted["models"] if name != model]
+    discover = wanted["cluster"]["discover"]
+    wanted["cluster"]["discover"] = [name for name in discover if name != model]
+    wanted["fetch"].pop(model, None)
+    for keys in (("models",), ("cluster", "discover"), ("fetch",)):
+        text = without_name(text, keys, model)
+    return _checked(text, wanted, f"the model {model!r} removed by hand")
+
+
+def _load(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _checked(text: str, wanted: Any, otherwise: str) -> str:
+    """The text, if it now says what was wanted."""
+    try:
+        says = _load(text)
+    except YAMLError:
+        says = None
+    if says != wanted:
+        raise ParamsError("", "lists in a layout that cannot be edited", otherwise)
+    return text
 
 
 def with_name(text: str, keys: tuple[str, ...], name: str) -> str:
@@ -19,7 +64,7 @@ def with_name(text: str, keys: tuple[str, ...], name: str) -> str:
         name: a slug; quoted where YAML would take it for something else than text.
     """
     node = _node(text, keys)
-    item = name if YAML(typ="safe", pure=True).load(name) == name else f'"{name}"'
+    item = name if _load(name) == name else f'"{name}"'
     if node.flow_style:
         if node.value:
             at = node.value[-1].end_mark.index

@@ -1,14 +1,12 @@
 """What was found, as a person reads it: the lines that the notebook printed, from the files."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core_tokens import params, tensors
 from core_tokens.bits import median_magnitude
-from core_tokens.core import check_vector_of_token
+from core_tokens.core import check_measurements
 from core_tokens.errors import TensorError, in_files
 
 HALO_LINES = 20
@@ -22,7 +20,10 @@ def summary(model: str, settings: params.Params) -> str:
         CoreTokensError: a file is not there or not what a stage writes.
     """
     folder = Path("data", model)
-    measured = tensors.read(folder / "measurements.safetensors", tensors.MEASUREMENTS)
+    measurements = folder / "measurements.safetensors"
+    measured = tensors.read(measurements, tensors.MEASUREMENTS)
+    with in_files(**dict.fromkeys(measured, measurements)):
+        check_measurements(measured)
     path = folder / "core_tokens.safetensors"
     ruler = _ruler(path)
     core = tensors.read(path, {
@@ -38,10 +39,12 @@ def summary(model: str, settings: params.Params) -> str:
     token_ids, populations = measured["token_ids"], measured["populations"]
     if len(token_ids) == 0:
         return "\n".join(
-            [*lines, "  no cluster: no two tokens are adjacent", f"  file            {path}"]
+            [
+                *lines,
+                "  no cluster: no two tokens with non-zero rows are adjacent",
+                f"  file            {path}",
+            ]
         )
-    with in_files(**dict.fromkeys(tensors.MEASUREMENTS, folder / "measurements.safetensors")):
-        _check(measured)
     vectors, origin = measured["vectors"], int(measured["origin"][0])
     big_one = vectors[origin]
     ulp, norm = float(measured["ulp"][0]), np.linalg.norm(big_one.astype(np.float64))
@@ -52,7 +55,7 @@ def summary(model: str, settings: params.Params) -> str:
     first = token_ids[np.flatnonzero(measured["vector_of_token"] == origin)[0]]
     lines += [
         f"  cluster         {len(token_ids):,} tokens, ids {token_ids.min()} to {token_ids.max()}",
-        f"  unique vectors  {len(vectors):,} of {vectors.shape[1]:,} dimensions, "
+        f"  unique vectors  {len(vectors):,} of {_count(vectors.shape[1], 'dimension')}, "
         f"populations {populations.min()} to {populations.max():,}",
         f"  Big One         index {origin}, {populations[origin]:,} tokens (the first is {first}), "
         f"norm {norm:.6f}",
@@ -80,22 +83,12 @@ def summary(model: str, settings: params.Params) -> str:
     return "\n".join(lines)
 
 
-def _check(measured: dict[str, NDArray[Any]]) -> None:
-    """Refuse measurements that contradict each other (TensorError)."""
-    vectors, origin, ulp = len(measured["vectors"]), measured["origin"][0], measured["ulp"][0]
-    check_vector_of_token(measured["vector_of_token"], vectors)
-    if not 0 <= origin < vectors:
-        raise TensorError("origin", str(origin), f"a row of vectors, 0 to {vectors - 1}")
-    if not 0 < ulp < np.inf:
-        raise TensorError("ulp", str(ulp), "a power of two")
-
-
 def _sizes(tokens: int, vectors: int) -> str:
-    """Tokens and vectors, in words."""
-    return (
-        f"{tokens:,} token{'' if tokens == 1 else 's'}, "
-        f"{vectors:,} vector{'' if vectors == 1 else 's'}"
-    )
+    return f"{_count(tokens, 'token')}, {_count(vectors, 'vector')}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _ruler(path: Path) -> str:

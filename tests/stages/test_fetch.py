@@ -109,7 +109,7 @@ def test_disk_that_is_full_leaves_what_was_there(
     monkeypatch.setitem(replica.REPLICAS, NAME, full)
     before = done.snapshot()
     ended = done.stage_here("fetch", "tiny")
-    assert ended == Done(1, "", "error: No space left on device\n")
+    assert ended == Done(1, "", "error: data/tiny/W.safetensors: No space left on device\n")
     assert done.snapshot() == before
 
 

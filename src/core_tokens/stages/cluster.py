@@ -1,8 +1,10 @@
 """Where is the cluster? W -> the tokens of its largest component below the L2 threshold."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from core_tokens import console, params, tables, tensors
 from core_tokens.clusters import find_cluster
@@ -16,7 +18,7 @@ def run(model: str) -> None:
     threshold = settings.cluster.adjacency_threshold
     folder = Path("data", model)
     matrix = tensors.map_matrix(folder / "W.safetensors")
-    found = find_cluster(matrix, threshold)
+    found = find_cluster(matrix, threshold, partial(tqdm, desc="cluster", delay=1, disable=None))
     cluster_tokens = {
         "cluster_token_ids": found.token_ids,
         "cluster_mask": found.mask,

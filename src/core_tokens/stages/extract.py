@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_tokens import console, params, tables, tensors
-from core_tokens.core import core_within
+from core_tokens.core import check_measurements, core_within
 from core_tokens.errors import in_files
 from core_tokens.files import write_all
 
@@ -20,13 +20,14 @@ def run(model: str) -> None:
     folder = Path("data", model)
     path = folder / "measurements.safetensors"
     measured = tensors.read(path, tensors.MEASUREMENTS, skip="vectors")
-    with in_files(vector_of_token=path, distance=(path, f"distance_{ruler}")):
-        core = core_within(
-            settings.extract.radius,
-            measured[f"distance_{ruler}"],
-            measured["vector_of_token"],
-            measured["token_ids"],
-        )
+    with in_files(**dict.fromkeys(measured, path)):
+        check_measurements(measured)
+    core = core_within(
+        settings.extract.radius,
+        measured[f"distance_{ruler}"],
+        measured["vector_of_token"],
+        measured["token_ids"],
+    )
     core_tokens: dict[str, NDArray[Any]] = {
         "cluster_token_ids": core.token_ids,
         f"max_core_radius_{ruler}": np.array([core.radius], np.float32),
