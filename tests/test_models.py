@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import project
 from core_tokens import models, params
+from core_tokens.checkpoint import Place
 from project import Done, Project
 
 PARAMS = """\
@@ -577,7 +578,7 @@ def test_failing_dvc_leaves_the_other_models(repo: Project, matrix: Path) -> Non
 def test_failure_while_copying_leaves_nothing(
     untracked: Project, matrix: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
-    def fail(_: Path, __: str, target: Path) -> None:
+    def fail(_: Place, target: Path) -> None:
         target.write_bytes(b"half")
         raise failure
 

@@ -33,7 +33,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository.set_param("adjacency_threshold:", "adjacency_threshold: 0.002")
     for model, key in (
         ("stories260k", "model.embed_tokens.weight"),
-        ("tinystories-656k", "lm_head.weight"),
+        ("tinystories-656k", "model.embed_tokens.weight"),  # an alias of lm_head.weight
     ):
         file = FOLDER / model / "model.safetensors"
         repository.run(

@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from core_tokens import console, models, params
+from core_tokens.checkpoint import Which
 from core_tokens.errors import UsageError
 from core_tokens.summary import summary
 
@@ -32,9 +33,17 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="FILE",
-        help="safetensors file with the matrix",
+        help="safetensors file, or folder in the Hugging Face layout",
     )
-    add.add_argument("--tensor", metavar="KEY", help="which tensor, where the file holds several")
+    add.add_argument(
+        "--tensor", metavar="KEY", help="the tensor, where it is not found by its name"
+    )
+    add.add_argument(
+        "--which",
+        choices=get_args(Which),
+        default="unembedding",
+        help="the unembedding (where there is one and it is not tied), or the input embedding",
+    )
     add.add_argument(
         "--cluster-tokens",
         type=Path,
@@ -52,8 +61,10 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out one command line."""
     given = parser().parse_args(arguments)
     if given.command == "add":
-        models.add(given.name, given.embedding, given.tensor, given.cluster_tokens)
-        print(f"Added {given.name}. To go on:\n")
+        place = models.add(
+            given.name, given.embedding, given.tensor, given.cluster_tokens, given.which
+        )
+        print(f"Added {place.key} of {place.path} as {given.name}. To go on:\n")
         print("    dvc repro")
         print(f"    git add params.yaml dvc.lock data/{given.name}")
     elif given.command == "remove":

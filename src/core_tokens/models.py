@@ -9,10 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from core_tokens import lockfile, params, params_text, tensors
+from core_tokens.checkpoint import Place, Which, locate
 from core_tokens.errors import (
     CoreTokensError,
     FileError,
-    TensorError,
     UsageError,
     in_files,
 )
@@ -23,8 +23,12 @@ COPY_BYTES = 1 << 22
 
 
 def add(
-    name: str, embedding: Path, tensor: str | None = None, cluster_tokens: Path | None = None
-) -> None:
+    name: str,
+    checkpoint: Path,
+    tensor: str | None = None,
+    cluster_tokens: Path | None = None,
+    which: Which = "unembedding",
+) -> Place:
     """Bring a matrix, and the cluster of it if there is one, in as the model ``name``.
 
     The matrix is copied as ``data/NAME/W.safetensors`` in its own dtype; without a cluster file
@@ -33,9 +37,13 @@ def add(
 
     Args:
         name: a slug that names no model yet.
-        embedding: a safetensors file.
-        tensor: its matrix; may be left out where it holds only one.
+        checkpoint: a safetensors file, or a folder in the Hugging Face layout.
+        tensor: the matrix, where ``checkpoint.locate`` is not to find it.
         cluster_tokens: a file with the tensor ``cluster_token_ids``.
+        which: the unembedding, or the input embedding.
+
+    Returns:
+        The tensor that was taken.
 
     Raises:
         CoreTokensError: what is wrong with the name, a file, or the project.
@@ -51,19 +59,19 @@ def add(
         )
     if not Path(".dvc").is_dir():
         raise FileError(Path(".dvc"), "no such folder", "a DVC project here (dvc init)")
-    key = tensor or _only_matrix(embedding)
-    matrix = tensors.map_matrix(embedding, key)
+    place = locate(checkpoint, tensor, which)
+    matrix = tensors.map_matrix(place.path, place.key)
     if cluster_tokens:
         token_ids = tensors.read(cluster_tokens, tensors.CLUSTER_TOKENS)["cluster_token_ids"]
-        with in_files(W=(embedding, key), cluster_token_ids=cluster_tokens):
+        with in_files(W=(place.path, place.key), cluster_token_ids=cluster_tokens):
             check_not_empty(token_ids)
             measure(matrix, token_ids)  # what a stage would refuse is refused before it is copied
-    _check_space(embedding, matrix.nbytes)
+    _check_space(place.path, matrix.nbytes)
     targets = [folder / "W.safetensors", folder / "vocab.json"]
     targets += [folder / "cluster_tokens.safetensors"] if cluster_tokens else []
     try:
         with replacing(*targets) as (to_matrix, to_vocab, *to_cluster):
-            _copy_matrix(embedding, key, to_matrix)
+            _copy_matrix(place, to_matrix)
             to_vocab.write_text("[]\n", encoding="utf-8")
             if cluster_tokens:
                 shutil.copyfile(cluster_tokens, to_cluster[0])
@@ -76,6 +84,7 @@ def add(
         with suppress(OSError):  # data/ itself, where nothing else is in it
             folder.parent.rmdir()
         raise
+    return place
 
 
 def remove(name: str) -> None:
@@ -124,27 +133,6 @@ def _check_name(command: str, name: str) -> None:
         raise UsageError(f"core-tokens {command}", f"the model name {name!r}", params.SLUG)
 
 
-def _only_matrix(path: Path) -> str:
-    """The name of the one matrix of floats in a file (TensorError if there are more, or none)."""
-    there = tensors.entries(path)
-    matrices = [
-        name
-        for name, entry in there.items()
-        if entry.dtype in tensors.FLOATS and len(entry.shape) == 2
-    ]
-    if len(matrices) != 1:
-        listed = ", ".join(f"{name} {there[name]}" for name in matrices) or ", ".join(
-            f"{name} {entry}" for name, entry in there.items()
-        )
-        what = f"{len(matrices)} matrices" if matrices else "no matrix"
-        raise TensorError(
-            str(path),
-            f"{what} of floats: {listed or 'no tensors'}",
-            "one, or --tensor KEY to say which",
-        )
-    return matrices[0]
-
-
 def _check_space(source: Path, nbytes: int) -> None:
     """Refuse to start a copy that the disk cannot hold, with DVC's own where that is another."""
     # Here, since DVC takes a third of a second that no other command should wait for.
@@ -166,20 +154,22 @@ def _check_space(source: Path, nbytes: int) -> None:
         )
 
 
-def _copy_matrix(source: Path, key: str, target: Path) -> None:
+def _copy_matrix(place: Place, target: Path) -> None:
     """Copy one tensor into a file of its own, under the name W, in its own dtype."""
-    entry = tensors.entries(source)[key]
-    with source.open("rb") as reader, target.open("wb") as writer:
+    entry = tensors.entries(place.path)[place.key]
+    with place.path.open("rb") as reader, target.open("wb") as writer:
         writer.write(tensors.matrix_header(entry.dtype, (entry.shape[0], entry.shape[1])))
         reader.seek(entry.offset)
         left = entry.nbytes
         with tqdm(
-            total=left, unit="B", unit_scale=True, desc=f"copying {key}", disable=None
+            total=left, unit="B", unit_scale=True, desc=f"copying {place.key}", disable=None
         ) as bar:
             while left:
                 chunk = reader.read(min(COPY_BYTES, left))
                 if not chunk:
-                    raise FileError(source, "an end before the last row", "a file that keeps still")
+                    raise FileError(
+                        place.path, "an end before the last row", "a file that keeps still"
+                    )
                 writer.write(chunk)
                 left -= len(chunk)
                 bar.update(len(chunk))

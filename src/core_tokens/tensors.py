@@ -92,6 +92,13 @@ def entries(path: Path) -> dict[str, Entry]:
     }
 
 
+def metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, {} if it has none (FileError: see ``entries``)."""
+    entries(path)
+    with safe_open(path, "np") as file:
+        return dict(file.metadata() or {})
+
+
 def map_matrix(path: Path, name: str = "W") -> NDArray[Any]:
     """Map a float matrix [rows, dims] read-only; its bytes are read where they are looked at.
 
