@@ -126,8 +126,7 @@ def _is_matrix(entry: tensors.Entry) -> bool:
 
 def _listed(files: dict[str, Path]) -> str:
     """Tensors with their dtypes and shapes, for a message."""
-    shown = [f"{name} {entry}" for name, entry in sorted(_entries(files).items())]
-    return ", ".join(shown) or "no tensors"
+    return tensors.listed(_entries(files))
 
 
 def _entries(files: dict[str, Path]) -> dict[str, tensors.Entry]:

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "--embedding",
         type=Path,
         required=True,
-        metavar="FILE",
+        metavar="PATH",
         help="safetensors file, or folder in the Hugging Face layout",
     )
     add.add_argument(

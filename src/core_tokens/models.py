@@ -10,12 +10,7 @@ from tqdm import tqdm
 
 from core_tokens import lockfile, params, params_text, tensors
 from core_tokens.checkpoint import Place, Which, locate
-from core_tokens.errors import (
-    CoreTokensError,
-    FileError,
-    UsageError,
-    in_files,
-)
+from core_tokens.errors import CoreTokensError, FileError, UsageError, in_files
 from core_tokens.files import replacing, write_all
 from core_tokens.measurements import check_not_empty, measure
 

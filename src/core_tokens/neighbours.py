@@ -96,7 +96,7 @@ def nearest_outsider(
         outside: int64[m], rows of ``matrix``.
     """
     anchor = matrix[inside[0]]
-    radius = float(_distances(matrix, inside, anchor).max())
+    radius = float(_distances(matrix, inside, anchor).max()) * SLACK
     points = _coordinates(matrix, np.concatenate([inside[:1], outside]))
     with np.errstate(invalid="ignore"):
         bounds = euclidean(points[1:], points[0]) - radius

@@ -126,11 +126,15 @@ def entries_of(path: Path, names: list[str]) -> dict[str, Entry]:
     there = entries(path)
     for name in names:
         if name not in there:
-            listed = ", ".join(f"{key} {entry}" for key, entry in there.items()) or "no tensors"
             raise TensorError(
-                f"{path}: {name}", f"no such tensor among {listed}", f"a tensor {name}"
+                f"{path}: {name}", f"no such tensor among {listed(there)}", f"a tensor {name}"
             )
     return there
+
+
+def listed(there: Mapping[str, Entry]) -> str:
+    """Tensors with their dtypes and shapes, as a message shows them."""
+    return ", ".join(f"{name} {entry}" for name, entry in sorted(there.items())) or "no tensors"
 
 
 def read(path: Path, schema: Schema, *, skip: str = "") -> dict[str, NDArray[Any]]:
