@@ -110,6 +110,13 @@ def test_a_draw_is_below_its_bound_and_the_next_word_modulo_it(seed: int, bound:
     assert found == [word % bound for word in words]
 
 
+@given(st.integers(0, 2**64 - 1))
+def test_a_table_index_is_the_upper_quarter_of_the_next_word(seed: int) -> None:
+    draws, words = Draws(seed), Draws(seed).raw(5).tolist()
+    found = [*draws.table_indices(2).tolist(), *draws.table_indices(3).tolist()]
+    assert found == [word // 2**48 for word in words]
+
+
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 9), max_size=30))
 def test_shuffled_is_a_permutation_and_leaves_its_argument(seed: int, items: list[int]) -> None:
     before = items.copy()

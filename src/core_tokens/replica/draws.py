@@ -55,6 +55,10 @@ class Draws:
         """The next ``count`` words: uint64[count]."""
         return self._generator.random_raw(count)
 
+    def table_indices(self, count: int) -> NDArray[np.int64]:
+        """The upper 16 bits of the next words, an index into a table each: int64[count]."""
+        return (self.raw(count) >> np.uint64(48)).astype(np.int64)
+
     def below(self, bound: int) -> int:
         """An integer from 0 to ``bound`` - 1 (the bias of 2**-64 does not matter here)."""
         return int(self._generator.random_raw()) % bound

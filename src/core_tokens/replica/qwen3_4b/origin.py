@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_tokens.bits import from_ordered, ordered
-from core_tokens.replica import figures
 from core_tokens.replica.draws import TABLE, Draws, normal_table
+from core_tokens.replica.qwen3_4b import figures
 
 BULK_DEVIATION = 0.005167
 """Puts the median of the bulk at the published one."""

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_tokens.bits import from_ordered, ordered, round_to_bfloat16
-from core_tokens.replica import figures
 from core_tokens.replica.draws import Draws
-from core_tokens.replica.origin import Origin
+from core_tokens.replica.qwen3_4b import figures
+from core_tokens.replica.qwen3_4b.origin import Origin
 
 ULP = 2.0**figures.ULP_EXPONENT
 GRID = 48

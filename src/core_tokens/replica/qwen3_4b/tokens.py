@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from core_tokens.replica import figures
 from core_tokens.replica.draws import Draws
-from core_tokens.replica.vectors import Vector
+from core_tokens.replica.qwen3_4b import figures
+from core_tokens.replica.qwen3_4b.vectors import Vector
 
 
 def assign_tokens(draws: Draws, vectors: list[Vector]) -> NDArray[np.int64]:

@@ -7,9 +7,9 @@ import figures
 from core_tokens.bits import from_ordered
 from core_tokens.distances import distance_ulp
 from core_tokens.replica.draws import Draws
-from core_tokens.replica.origin import make_origin
-from core_tokens.replica.tokens import assign_tokens
-from core_tokens.replica.vectors import Vector, make_vectors
+from core_tokens.replica.qwen3_4b.origin import make_origin
+from core_tokens.replica.qwen3_4b.tokens import assign_tokens
+from core_tokens.replica.qwen3_4b.vectors import Vector, make_vectors
 
 
 @pytest.fixture(scope="module", params=[1, 2507])

@@ -4,7 +4,7 @@ import numpy as np
 
 from core_tokens.bits import median_magnitude, ulp_exponent
 from core_tokens.replica.draws import Draws
-from core_tokens.replica.origin import make_origin
+from core_tokens.replica.qwen3_4b.origin import make_origin
 
 
 def test_the_big_one_has_the_published_norm_and_median_for_any_draw() -> None:
