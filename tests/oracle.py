@@ -8,13 +8,30 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-_EVERY_BFLOAT16 = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.bfloat16).double()
-LATTICE = torch.unique(_EVERY_BFLOAT16[torch.isfinite(_EVERY_BFLOAT16)] + 0.0)
-"""Every finite bfloat16 in order, zero once; a value's index is its place."""
+MANTISSA = {torch.bfloat16: 7, torch.float16: 10, torch.float32: 23}
+SMALLEST = {torch.bfloat16: -133, torch.float16: -24, torch.float32: -149}
+"""log2 of the smallest subnormal."""
+UNKNOWN_TO_NUMPY = {
+    np.dtype(ml_dtypes.bfloat16): (np.int16, torch.bfloat16),
+    np.dtype(ml_dtypes.float8_e4m3fn): (np.uint8, torch.float8_e4m3fn),
+    np.dtype(ml_dtypes.float8_e5m2): (np.uint8, torch.float8_e5m2),
+}
+"""dtype -> integers of its width, and what it is in torch."""
+
+
+def every_value(dtype: torch.dtype) -> torch.Tensor:
+    """Every finite value of 16 bits in order, zero once; a value's index is its place."""
+    values = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype).double()
+    ordered: torch.Tensor = torch.unique(values[torch.isfinite(values)] + 0.0)
+    return ordered
+
+
+LATTICE = {dtype: every_value(dtype) for dtype in (torch.bfloat16, torch.float16)}
 
 
 @dataclass(frozen=True)
@@ -56,13 +73,26 @@ def nearest_bfloat16(value: float) -> float:
 
 
 def to_torch(matrix: NDArray[Any]) -> torch.Tensor:
-    """The matrix as bfloat16."""
+    """The matrix in its own dtype."""
+    if matrix.dtype in UNKNOWN_TO_NUMPY:
+        integers, dtype = UNKNOWN_TO_NUMPY[matrix.dtype]
+        return torch.from_numpy(matrix.view(integers).copy()).view(dtype)
+    return torch.from_numpy(matrix.copy())
+
+
+def as_bfloat16(matrix: NDArray[Any]) -> torch.Tensor:
+    """The matrix rounded to bfloat16."""
     if matrix.dtype == np.float64:  # torch would round twice
         rounded = [[nearest_bfloat16(value) for value in row] for row in matrix.tolist()]
-        return torch.tensor(rounded, dtype=torch.float64).reshape(matrix.shape).to(torch.bfloat16)
-    if matrix.dtype.itemsize == 2 and matrix.dtype != np.float16:
-        return torch.from_numpy(matrix.view(np.int16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(matrix.copy()).to(torch.bfloat16)
+        matrix = np.array(rounded).reshape(matrix.shape)
+    return to_torch(matrix).to(torch.bfloat16)
+
+
+def places(values: torch.Tensor) -> torch.Tensor:
+    """Where values lie among all of their dtype, from their bits as integers; both zeros at 0."""
+    integers = {2: torch.int16, 4: torch.int32}[values.element_size()]
+    bits = values.contiguous().view(integers).long()
+    return torch.where(bits < 0, torch.iinfo(integers).min - bits, bits)
 
 
 def exact_l2(row: torch.Tensor, origin: torch.Tensor) -> float:
@@ -76,20 +106,25 @@ def exact_l2(row: torch.Tensor, origin: torch.Tensor) -> float:
     return nearest(Fraction(2 * whole + cut, 2 * scale), 24, -149, 127)
 
 
-def measure(matrix: NDArray[Any], token_ids: NDArray[np.int64]) -> Measured:
+def measure(
+    matrix: NDArray[Any], token_ids: NDArray[np.int64], precision: str = "bfloat16"
+) -> Measured:
     """The measurements of at least one token."""
-    rows = to_torch(matrix)[torch.from_numpy(token_ids)] + 0.0  # -0 + 0 is +0
+    stored = {"bfloat16": as_bfloat16, "native": to_torch}[precision](matrix)
+    rows = stored[torch.from_numpy(token_ids)] + 0.0  # -0 + 0 is +0
     vectors, vector_of_token, populations = torch.unique(
         rows, dim=0, return_inverse=True, return_counts=True
     )
     origin = populations.tolist().index(max(populations.tolist()))
     centre = vectors[origin]
     magnitudes = centre.abs().float()
+    mantissa, smallest = MANTISSA[rows.dtype], SMALLEST[rows.dtype]
     if magnitudes.any():
-        exponent = math.floor(math.log2(magnitudes[magnitudes > 0].median().item())) - 7
+        exponent = math.floor(math.log2(magnitudes[magnitudes > 0].median().item())) - mantissa
+        if rows.dtype != torch.bfloat16:  # whose published rule knows no subnormals
+            exponent = max(exponent, smallest)
     else:
-        exponent = -133
-    places = torch.searchsorted(LATTICE, vectors.double())
+        exponent = smallest
     return Measured(
         vectors=vectors,
         vector_of_token=vector_of_token,
@@ -97,7 +132,7 @@ def measure(matrix: NDArray[Any], token_ids: NDArray[np.int64]) -> Measured:
         origin=origin,
         ulp_exponent=exponent,
         distance_ulp=(vectors - centre).abs().float().amax(dim=1) / torch.tensor(2.0**exponent),
-        distance_steps=(places - places[origin]).abs().amax(dim=1),
+        distance_steps=(places(vectors) - places(centre)).abs().amax(dim=1),
         distance_l2=[exact_l2(vector, centre) for vector in vectors],
     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import oracle
 from core_tokens.bits import (
-    SMALLEST_EXPONENT,
+    LATTICES,
     bits_of,
     from_ordered,
     median_magnitude,
@@ -25,24 +25,48 @@ from strategies import (
     BFLOAT16,
     DTYPES,
     EDGES,
-    FINITE_EDGES,
+    EIGHT_BITS,
+    FINITE_NATIVE_EDGES,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
     NANS,
+    NATIVE,
+    NATIVE_EDGES,
     OVERFLOW,
     WIDER,
     Edge,
     finite_bits,
     from_bits,
+    largest_bits,
+    limits,
+    sign_of,
 )
 
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-each_edge = pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)
+
+def name_of(edge: Edge) -> str:
+    """What the tests of an edge are called."""
+    return edge.name if edge.dtype == BFLOAT16 else f"{edge.name} {edge.dtype}"
+
+
+each_edge = pytest.mark.parametrize("edge", EDGES, ids=name_of)
+each_native_edge = pytest.mark.parametrize("edge", NATIVE_EDGES, ids=name_of)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+each_native = pytest.mark.parametrize("dtype", NATIVE, ids=str)
+each_of_16_bits = pytest.mark.parametrize("dtype", [BFLOAT16, FLOAT16], ids=str)
 ALL_BITS = np.arange(1 << 16, dtype=np.uint16)
 
 
-def all_finite() -> NDArray[Any]:
-    """Every finite bfloat16."""
-    return from_bits(ALL_BITS[(ALL_BITS & 0x7FFF) < 0x7F80])
+def all_finite(dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Every finite value of 16 bits."""
+    magnitudes = ALL_BITS & 0x7FFF
+    return from_bits(ALL_BITS[magnitudes <= largest_bits(dtype)], dtype)
+
+
+def all_places(dtype: np.dtype[Any]) -> NDArray[np.int32]:
+    """The places of all values of 16 bits, the infinities among them."""
+    infinity = largest_bits(dtype) + 1
+    return np.arange(-infinity, infinity + 1, dtype=np.int32)
 
 
 def same_bits(some: NDArray[Any], others: NDArray[Any]) -> bool:
@@ -53,26 +77,34 @@ def same_bits(some: NDArray[Any], others: NDArray[Any]) -> bool:
 # The edge-value table, walked by everything it applies to.
 
 
-@each_edge
+@each_native_edge
 def test_an_edge_has_the_value_that_the_table_says(edge: Edge) -> None:
-    value = float(from_bits([edge.bits])[0])
+    value = float(from_bits([edge.bits], edge.dtype)[0])
     assert (value, math.copysign(1, value)) == (edge.value, math.copysign(1, edge.value))
 
 
-@each_edge
+@each_native_edge
 def test_bits_of_an_edge(edge: Edge) -> None:
-    assert bits_of(from_bits([edge.bits])).tolist() == [edge.bits]
+    assert bits_of(from_bits([edge.bits], edge.dtype)).tolist() == [edge.bits]
 
 
-@each_edge
+@each_native_edge
 def test_the_place_of_an_edge_in_the_order(edge: Edge) -> None:
-    assert ordered(from_bits([edge.bits])).tolist() == [edge.place]
+    places = ordered(from_bits([edge.bits], edge.dtype))
+    assert places.dtype == np.int32
+    assert places.tolist() == [edge.place]
 
 
-@each_edge
-def test_an_edge_comes_back_from_its_place_with_zero_positive(edge: Edge) -> None:
-    back = from_ordered(np.array([edge.place], np.int32))
+@each_native_edge
+@pytest.mark.parametrize("integers", [np.int32, np.int64])
+def test_an_edge_comes_back_from_its_place_with_zero_positive(edge: Edge, integers: Any) -> None:
+    back = from_ordered(np.array([edge.place], integers), edge.dtype)
+    assert back.dtype == edge.dtype
     assert bits_of(back).tolist() == [0 if edge.value == 0 else edge.bits]
+
+
+def test_without_a_dtype_places_are_those_of_bfloat16() -> None:
+    assert from_ordered(np.array([16256])).dtype == BFLOAT16
 
 
 @each_edge
@@ -120,15 +152,19 @@ def test_positive_zeros_changes_of_the_edges_only_negative_zero(
         assert result is values
 
 
-@pytest.mark.parametrize("edge", FINITE_EDGES, ids=lambda edge: edge.name)
+@pytest.mark.parametrize("edge", FINITE_NATIVE_EDGES, ids=name_of)
 def test_the_ulp_of_an_edge_alone(edge: Edge) -> None:
-    origin = from_bits([edge.bits])
+    origin = from_bits([edge.bits], edge.dtype)
     assert median_magnitude(origin) == np.float32(abs(edge.value))
+    exponent = ulp_exponent(origin)
     if edge.value == 0:
-        assert ulp_exponent(origin) == -133
-    else:
-        exponent = ulp_exponent(origin)
+        assert exponent == {BFLOAT16: -133, FLOAT16: -24, FLOAT32: -149}[edge.dtype]
+    elif edge.dtype == BFLOAT16:
         assert 2.0 ** (exponent + 7) <= abs(edge.value) < 2.0 ** (exponent + 8)
+    elif edge.name.strip("-()") == "largest":  # its spacing would lead to infinity
+        assert exponent == {FLOAT16: 5, FLOAT32: 104}[edge.dtype]
+    else:
+        assert 2.0**exponent == np.spacing(np.abs(origin))[0]
 
 
 @pytest.mark.parametrize("bits", NANS, ids=hex)
@@ -149,36 +185,69 @@ def test_a_signalling_nan_is_rounded_to_a_nan_without_a_warning(bits: int, dtype
     assert np.isnan(round_to_bfloat16(from_bits([bits], np.dtype(dtype)))[0])
 
 
+@each_native
+def test_a_nan_of_any_native_dtype_lies_beyond_infinity(dtype: np.dtype[Any]) -> None:
+    infinity = largest_bits(dtype) + 1
+    bits = [infinity + 1, sign_of(dtype) - 1, sign_of(dtype) + infinity + 1, 2 * sign_of(dtype) - 1]
+    places = ordered(from_bits(bits, dtype)).tolist()
+    assert places == [bits[0], bits[1], -bits[0], -bits[1]]
+
+
 # The order.
 
 
-def test_every_place_and_every_value_come_back() -> None:
-    places = np.arange(-32640, 32641, dtype=np.int32)
-    assert np.array_equal(ordered(from_ordered(places)), places)
-    values = all_finite()
-    assert same_bits(from_ordered(ordered(values)), positive_zeros(values))
+@each_native
+def test_a_lattice_is_that_of_the_dtype(dtype: np.dtype[Any]) -> None:
+    info = limits(dtype)
+    smallest = math.log2(float(info.smallest_subnormal))
+    assert LATTICES[dtype] == (info.nmant, smallest)
 
 
-def test_the_order_is_that_of_the_values_strictly() -> None:
-    values = from_ordered(np.arange(-32640, 32641, dtype=np.int32)).astype(np.float64)
+def test_there_are_lattices_of_no_other_dtypes() -> None:
+    assert list(LATTICES) == NATIVE
+
+
+@each_of_16_bits
+def test_every_place_and_every_value_come_back(dtype: np.dtype[Any]) -> None:
+    places = all_places(dtype)
+    assert np.array_equal(ordered(from_ordered(places, dtype)), places)
+    values = all_finite(dtype)
+    assert same_bits(from_ordered(ordered(values), dtype), positive_zeros(values))
+
+
+@given(arrays(FLOAT32, st.integers(0, 9), elements=st.floats(width=32)))
+def test_float32_come_back_from_their_places(values: NDArray[Any]) -> None:
+    assert same_bits(from_ordered(ordered(values), FLOAT32), positive_zeros(values))
+
+
+@each_of_16_bits
+def test_the_order_is_that_of_the_values_strictly(dtype: np.dtype[Any]) -> None:
+    values = from_ordered(all_places(dtype), dtype).astype(np.float64)
     assert (np.diff(values[1:-1]) > 0).all()
     assert values[0] == -math.inf
     assert values[-1] == math.inf
 
 
-def test_one_place_is_one_step_of_torch_nextafter() -> None:
-    values = all_finite()
-    up = torch.nextafter(
-        torch.from_numpy(values.view(np.int16)).view(torch.bfloat16),
-        torch.tensor(math.inf, dtype=torch.bfloat16),
-    )
-    stepped = up.view(torch.int16).numpy().view(BFLOAT16)
+def float32_samples() -> NDArray[Any]:
+    """Many finite float32 all over the range."""
+    magnitudes = np.arange(0, largest_bits(FLOAT32) + 1, 65521, dtype=np.uint32)
+    return from_bits(np.concatenate([magnitudes, magnitudes | sign_of(FLOAT32)]), FLOAT32)
+
+
+@each_native
+def test_one_place_is_one_step_of_torch_nextafter(dtype: np.dtype[Any]) -> None:
+    values = float32_samples() if dtype == FLOAT32 else all_finite(dtype)
+    start = oracle.to_torch(values)
+    up = torch.nextafter(start, torch.tensor(math.inf, dtype=start.dtype))
+    stepped = up.view(torch.uint8).numpy().view(dtype)
     assert (ordered(stepped) - ordered(values) == 1).all()
 
 
-@given(finite_bits(), finite_bits())
-def test_places_compare_as_values_do(one: int, other: int) -> None:
-    low, high = from_bits([one]), from_bits([other])
+@each_native
+@given(data=st.data())
+def test_places_compare_as_values_do(dtype: np.dtype[Any], data: st.DataObject) -> None:
+    bits = finite_bits(dtype)
+    low, high = from_bits([data.draw(bits)], dtype), from_bits([data.draw(bits)], dtype)
     places = int(ordered(low)[0]), int(ordered(high)[0])
     assert (places[0] < places[1]) == (float(low[0]) < float(high[0]))
     assert (places[0] == places[1]) == (float(low[0]) == float(high[0]))
@@ -188,6 +257,8 @@ def test_places_keep_the_shape() -> None:
     values = from_bits([[0x3F80, 0x8000], [0xBF80, 0x0001], [0x0000, 0x7F7F]])
     assert ordered(values).tolist() == [[16256, 0], [-16256, 1], [0, 32639]]
     assert from_ordered(ordered(values)).shape == (3, 2)
+    single = from_bits([[0x3F800000, 0x80000000], [0xFF7FFFFF, 1]], FLOAT32)
+    assert ordered(single).tolist() == [[0x3F800000, 0], [-0x7F7FFFFF, 1]]
 
 
 # Rounding.
@@ -210,7 +281,7 @@ def bits_for(dtype: np.dtype[Any]) -> st.SearchStrategy[NDArray[Any]]:
     return st.lists(near | any_bits, min_size=1, max_size=8).map(lambda b: from_bits(b, dtype))
 
 
-@pytest.mark.parametrize("dtype", WIDER, ids=str)
+@pytest.mark.parametrize("dtype", [*WIDER, *EIGHT_BITS], ids=str)
 @given(data=st.data())
 def test_rounding_is_that_of_exact_arithmetic(dtype: np.dtype[Any], data: st.DataObject) -> None:
     values = data.draw(bits_for(dtype))
@@ -245,11 +316,23 @@ def test_rounding_of_float32_is_that_of_torch(values: NDArray[Any]) -> None:
     assert np.array_equal(bits_of(round_to_bfloat16(values))[number], expected.view("u2")[number])
 
 
-def test_rounding_of_every_float16_is_that_of_torch() -> None:
-    values = from_bits(ALL_BITS, np.dtype(np.float16))
-    expected = torch.from_numpy(values).to(torch.bfloat16).view(torch.int16).numpy()
+@pytest.mark.parametrize("dtype", [FLOAT16, *EIGHT_BITS], ids=str)
+def test_rounding_of_every_value_is_that_of_torch(dtype: np.dtype[Any]) -> None:
+    values = from_bits(ALL_BITS[: 2 * sign_of(dtype)], dtype)
+    expected = oracle.to_torch(values).to(torch.bfloat16)
+    number = ~torch.isnan(expected).numpy()
+    bits = expected.view(torch.int16).numpy().view("u2")
+    assert np.array_equal(~np.isnan(values), number)
+    assert np.array_equal(bits_of(round_to_bfloat16(values))[number], bits[number])
+
+
+@pytest.mark.parametrize("dtype", EIGHT_BITS, ids=str)
+def test_nothing_of_8_bits_is_lost(dtype: np.dtype[Any]) -> None:
+    values = from_bits(ALL_BITS[:256], dtype)
+    rounded = round_to_bfloat16(values)
+    assert np.array_equal(rounded.astype(FLOAT64), values.astype(FLOAT64), equal_nan=True)
     number = ~np.isnan(values)
-    assert np.array_equal(bits_of(round_to_bfloat16(values))[number], expected.view("u2")[number])
+    assert same_bits(rounded.astype(dtype)[number], values[number])
 
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
@@ -265,8 +348,8 @@ def test_a_float64_beyond_float32_is_an_infinity() -> None:
 
 
 def test_rounding_leaves_its_argument_as_it_was() -> None:
-    for dtype in WIDER:
-        values = np.array([1 / 3, -0.0, 5.5], dtype)
+    for dtype in (*WIDER, *EIGHT_BITS):
+        values = np.array([1 / 3, -0.0, 5.5]).astype(dtype)
         before = values.copy()
         round_to_bfloat16(values)
         assert same_bits(values, before)
@@ -300,9 +383,12 @@ def test_positive_zeros_changes_no_other_bit(dtype: np.dtype[Any], data: st.Data
 # Median and ulp.
 
 
-@given(st.lists(finite_bits(), min_size=1, max_size=9))
-def test_the_median_is_that_of_torch_over_the_components_that_are_not_zero(bits: list[int]) -> None:
-    origin = from_bits(bits)
+@each_native
+@given(data=st.data())
+def test_the_median_is_that_of_torch_over_the_components_that_are_not_zero(
+    dtype: np.dtype[Any], data: st.DataObject
+) -> None:
+    origin = from_bits(data.draw(st.lists(finite_bits(dtype), min_size=1, max_size=9)), dtype)
     magnitudes = torch.from_numpy(origin.astype(np.float32)).abs()
     present = magnitudes[magnitudes > 0]
     median = median_magnitude(origin)
@@ -328,7 +414,32 @@ def test_the_ulp_at_a_power_of_two_and_beside_it(power: int) -> None:
         assert ulp_exponent(np.array([after])) == power - 6
 
 
+@pytest.mark.parametrize(
+    ("dtype", "power", "exponent"),
+    [
+        (FLOAT16, 15, 5), (FLOAT16, 0, -10), (FLOAT16, -13, -23), (FLOAT16, -14, -24),
+        (FLOAT16, -15, -24), (FLOAT16, -24, -24),
+        (FLOAT32, 127, 104), (FLOAT32, 0, -23), (FLOAT32, -125, -148), (FLOAT32, -126, -149),
+        (FLOAT32, -127, -149), (FLOAT32, -149, -149),
+    ],
+)  # fmt: skip
+def test_the_ulp_at_a_power_of_two_of_a_native_dtype(
+    dtype: np.dtype[Any], power: int, exponent: int
+) -> None:
+    at = np.array([2.0**power], dtype)
+    after = np.nextafter(at, dtype.type(math.inf))
+    assert [ulp_exponent(at), ulp_exponent(-at), ulp_exponent(after)] == [exponent] * 3
+    if power > -24:
+        before = np.nextafter(at, dtype.type(0))
+        assert ulp_exponent(before) == max(exponent - 1, {FLOAT16: -24, FLOAT32: -149}[dtype])
+
+
 @pytest.mark.parametrize("dims", [0, 1, 5])
-def test_the_ulp_of_zeros_is_the_smallest_subnormal(dims: int) -> None:
-    assert ulp_exponent(np.zeros(dims, BFLOAT16)) == SMALLEST_EXPONENT == -133
-    assert ulp_exponent(-np.zeros(dims, BFLOAT16)) == -133
+@pytest.mark.parametrize(
+    ("dtype", "exponent"), [(BFLOAT16, -133), (FLOAT16, -24), (FLOAT32, -149)], ids=str
+)
+def test_the_ulp_of_zeros_is_the_smallest_subnormal(
+    dims: int, dtype: np.dtype[Any], exponent: int
+) -> None:
+    assert ulp_exponent(np.zeros(dims, dtype)) == exponent
+    assert ulp_exponent(-np.zeros(dims, dtype)) == exponent

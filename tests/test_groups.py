@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import ml_dtypes
 import numpy as np
 import pytest
 import xxhash
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from core_tokens import groups
 from core_tokens.bits import round_to_bfloat16
-from core_tokens.groups import Groups, blocks, identical_rows
-from strategies import BFLOAT16, DTYPES, WIDER, any_matrices, from_bits, matrices
+from core_tokens.groups import Groups, blocks, changed_rows, identical_rows
+from strategies import BFLOAT16, DTYPES, E4M3, any_matrices, from_bits
 
 
 def key_of(row: NDArray[Any]) -> bytes:
@@ -74,7 +75,7 @@ def test_some_rows_in_any_order_even_more_than_once(
         check(identical_rows(matrix, rows, row_hash=row_hash), matrix[rows])
 
 
-@given(st.sampled_from(WIDER).flatmap(matrices), st.sampled_from(HASHES))
+@given(any_matrices(), st.sampled_from(HASHES))
 def test_as_bfloat16_groups_what_rounds_to_the_same(matrix: NDArray[Any], row_hash: Hash) -> None:
     check(identical_rows(matrix, as_bfloat16=True, row_hash=row_hash), round_to_bfloat16(matrix))
 
@@ -90,12 +91,14 @@ def test_negative_zero_is_zero_and_a_nan_is_itself_only(dtype: np.dtype[Any]) ->
     unsigned = np.dtype(f"u{dtype.itemsize}")
     sign = 1 << (8 * dtype.itemsize - 1)
     nan = int(np.array([np.nan]).astype(dtype).view(unsigned)[0])
-    bits = [[0, 1], [sign, 1], [nan, 0], [nan, sign], [nan + 1, 0], [nan ^ sign, 0], [sign + 1, 1]]
+    bits = [[0, 1], [sign, 1], [nan, 0], [nan, sign], [nan ^ sign, 0], [sign + 1, 1], [nan + 1, 0]]
     matrix = np.array(bits, unsigned).view(dtype)
+    if dtype == E4M3:  # which has one NaN of either sign; what comes after it is -0
+        matrix = matrix[:-1]
     for row_hash in HASHES:
         found = identical_rows(matrix, row_hash=row_hash)
-        assert found.group_of_row.tolist() == [0, 0, 1, 1, 2, 3, 4]
-        assert found.sizes.tolist() == [2, 2, 1, 1, 1]
+        assert found.group_of_row.tolist() == [0, 0, 1, 1, 2, 3, 4][: len(matrix)]
+        assert found.sizes.tolist() == [2, 2, 1, 1, 1][: len(matrix) - 2]
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (1, 5)])
@@ -169,3 +172,32 @@ def test_the_block_size_of_one_row_may_exceed_the_limit(monkeypatch: pytest.Monk
     matrix = from_bits([[1, 2, 3], [1, 2, 3], [4, 5, 6]])
     assert [len(block) for block in blocks(matrix)] == [1, 1, 1]
     check(identical_rows(matrix), matrix)
+
+
+# Rows that bfloat16 cannot hold.
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_that_rounding_changes_are_counted(dtype: type[np.floating[Any]]) -> None:
+    fine = 1 + 2.0**-8  # between two bfloat16
+    matrix = np.array([[1, 2], [fine, 2], [0, -0.0], [3, fine], [fine, fine]], dtype)
+    assert changed_rows(matrix) == 3
+    assert changed_rows(matrix, np.array([0, 1, 2, 1])) == 2
+    assert changed_rows(matrix, np.empty(0, np.int64)) == 0
+
+
+def test_not_a_number_is_not_changed_and_what_overflows_is() -> None:
+    matrix = np.array([[np.nan], [np.inf], [-np.inf], [3.4028235e38], [2.0**-149]], np.float32)
+    assert changed_rows(matrix) == 2
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn])
+def test_what_bfloat16_holds_exactly_is_not_changed(dtype: Any) -> None:
+    every = np.arange(256).astype(np.uint8).view(ml_dtypes.float8_e4m3fn).astype(dtype)
+    assert changed_rows(every[:, None]) == 0
+
+
+def test_rows_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "BLOCK_BYTES", 16)
+    matrix = np.full((11, 2), 1 + 2.0**-8, np.float32)
+    assert changed_rows(matrix) == 11

@@ -1,16 +1,18 @@
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import example, given
 from numpy.typing import NDArray
 
 import oracle
+from core_tokens import tensors
 from core_tokens.bits import ordered
 from core_tokens.errors import TensorError
 from core_tokens.measurements import (
@@ -20,9 +22,28 @@ from core_tokens.measurements import (
     check_token_ids,
     measure,
 )
-from strategies import BFLOAT16, DTYPES, OVERFLOW, WIDER, cases, from_bits
+from strategies import (
+    BFLOAT16,
+    DTYPES,
+    E4M3,
+    E5M2,
+    EIGHT_BITS,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    NATIVE,
+    OVERFLOW,
+    WIDER,
+    cases,
+    from_bits,
+    largest_bits,
+    limits,
+    sign_of,
+)
 
 Case = tuple[NDArray[Any], NDArray[np.int64]]
+Precision = Literal["bfloat16", "native"]
+each_native = pytest.mark.parametrize("dtype", NATIVE, ids=str)
 ARRAYS = [
     "token_ids", "vector_of_token", "vectors", "populations",
     "distance_ulp", "distance_steps", "distance_l2",
@@ -36,8 +57,9 @@ def all_tokens(rows: list[list[float]], dtype: Any = BFLOAT16) -> Case:
 
 def agree(found: Measurements, expected: oracle.Measured) -> None:
     """Equal bit for bit."""
-    bits = expected.vectors.view(torch.int16).numpy().view(np.uint16)
-    assert found.vectors.view(np.uint16).tolist() == bits.tolist()
+    assert found.vectors.shape == expected.vectors.shape
+    bits = expected.vectors.contiguous().view(torch.uint8).numpy()
+    assert found.vectors.view(np.uint8).tolist() == bits.tolist()
     assert found.vector_of_token.tolist() == expected.vector_of_token.tolist()
     assert found.populations.tolist() == expected.populations.tolist()
     assert (found.origin, found.ulp_exponent) == (expected.origin, expected.ulp_exponent)
@@ -46,7 +68,29 @@ def agree(found: Measurements, expected: oracle.Measured) -> None:
     assert found.distance_l2.tolist() == expected.distance_l2
 
 
+def same(one: Measurements, other: Measurements) -> None:
+    """Equal byte for byte, dtypes included."""
+    for name, value in vars(one).items():
+        there = getattr(other, name)
+        if name in ARRAYS:
+            assert (value.dtype, value.tobytes()) == (there.dtype, there.tobytes())
+        else:
+            assert value == there
+
+
 # Parity with the oracle.
+
+
+@each_native
+@given(data=st.data())
+def test_native_measurements_are_those_of_the_procedure_in_torch(
+    dtype: np.dtype[Any], data: st.DataObject
+) -> None:
+    matrix, token_ids = data.draw(cases([dtype], native=True))
+    found = measure(matrix, token_ids, "native")
+    agree(found, oracle.measure(matrix, token_ids, "native"))
+    assert found.vectors.dtype == dtype
+    assert found.changed_tokens == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -67,15 +111,22 @@ def random_rows(seed: int, dims: int, scale: float) -> Case:
     return matrix, draws.permutation(70)[:50]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("dims", "scale"), [(1, 1), (2, 1e-38), (64, 0.005), (301, 1e3)])
+PRECISIONS: list[tuple[np.dtype[Any], Precision]] = [
+    *((dtype, "bfloat16") for dtype in DTYPES),
+    *((dtype, "native") for dtype in NATIVE),
+]
+
+
+@pytest.mark.parametrize(("dtype", "precision"), PRECISIONS, ids=str)
+@pytest.mark.parametrize(("dims", "scale"), [(1, 1), (2, 1e-38), (64, 0.005), (301, 1e2)])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cluster_of_many_dimensions_is_measured_as_in_torch(
-    dtype: np.dtype[Any], dims: int, scale: float, seed: int
+    dtype: np.dtype[Any], precision: Precision, dims: int, scale: float, seed: int
 ) -> None:
     matrix, token_ids = random_rows(seed, dims, scale)
     stored = matrix.astype(dtype)
-    agree(measure(stored, token_ids), oracle.measure(stored, token_ids))
+    found = measure(stored, token_ids, precision)
+    agree(found, oracle.measure(stored, token_ids, precision))
 
 
 AWKWARD = {
@@ -91,11 +142,49 @@ AWKWARD = {
 }
 
 
-@pytest.mark.parametrize("dtype", [BFLOAT16, np.float32, np.float64], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "precision"),
+    [case for case in PRECISIONS if case[0] in (BFLOAT16, FLOAT32, FLOAT64)],
+    ids=str,
+)
 @pytest.mark.parametrize("rows", AWKWARD.values(), ids=AWKWARD)
-def test_an_awkward_matrix_is_measured_as_in_torch(rows: list[list[float]], dtype: Any) -> None:
+def test_an_awkward_matrix_is_measured_as_in_torch(
+    rows: list[list[float]], dtype: Any, precision: Precision
+) -> None:
     matrix, token_ids = all_tokens(rows, dtype)
-    agree(measure(matrix, token_ids), oracle.measure(matrix, token_ids))
+    found = measure(matrix, token_ids, precision)
+    agree(found, oracle.measure(matrix, token_ids, precision))
+
+
+@each_native
+@pytest.mark.parametrize(
+    "places",
+    [
+        [[1, -3], [2, 0], [1, -3], [0, 1]],  # subnormals
+        [[-1, -1], [-1, -1], [1, -1]],  # the largest of either sign
+        [[0, -1], [0, -1], [1, 5]],
+        [[5, 2], [5, 3], [4, 2], [5, 2], [5, 3]],
+    ],
+)
+@pytest.mark.parametrize("counted_from", ["zero", "the smallest normal", "one", "the largest"])
+def test_awkward_bits_are_measured_natively_as_in_torch(
+    dtype: np.dtype[Any], places: list[list[int]], counted_from: str
+) -> None:
+    info, largest = limits(dtype), largest_bits(dtype)
+    start = {
+        "zero": 0,
+        "the smallest normal": info.smallest_normal,
+        "one": 1,
+        "the largest": info.max,
+    }
+    first = int(np.array(start[counted_from], dtype).view(f"u{dtype.itemsize}"))
+    bits = [
+        [min(first + abs(place), largest) | sign_of(dtype) * (place < 0) for place in row]
+        for row in places
+    ]
+    matrix = from_bits(bits, dtype)
+    ids = np.arange(len(matrix))
+    agree(measure(matrix, ids, "native"), oracle.measure(matrix, ids, "native"))
 
 
 # Hand-made.
@@ -115,12 +204,53 @@ def test_measurements_of_a_small_matrix() -> None:
     assert found.changed_tokens == 0
 
 
-def test_the_types_are_those_of_the_file() -> None:
-    found = measure(*all_tokens([[1.0, 2.0], [3.0, 4.0]], np.float32))
+def test_native_measurements_of_a_small_matrix() -> None:
+    above, far = 1 + 2.0**-20, 1 + 2.0**-7  # the first is 1 for bfloat16
+    matrix, ids = all_tokens(
+        [[1, -2], [above, -2], [far, -2], [1, -2], [1, -2 - 2.0**-20]], FLOAT32
+    )
+    found = measure(matrix, ids, "native")
+    assert found.vectors.tolist() == [[1, -2 - 2.0**-20], [1, -2], [above, -2], [far, -2]]
+    assert found.vector_of_token.tolist() == [1, 2, 3, 1, 0]
+    assert found.populations.tolist() == [1, 2, 1, 1]
+    assert (found.origin, found.ulp_exponent) == (1, -23)  # the lower median of 1 and 2
+    assert found.distance_ulp.tolist() == [8, 0, 8, 2**16]
+    assert found.distance_steps.tolist() == [4, 0, 8, 2**16]
+    assert found.distance_l2.tolist() == [2.0**-20, 0, 2.0**-20, 2.0**-7]
+    assert found.changed_tokens == 0
+    assert measure(matrix, ids).populations.tolist() == [4, 1]
+
+
+def test_native_float16_keeps_what_bfloat16_would_round() -> None:
+    matrix, ids = all_tokens([[65504.0, 0.0], [65504.0, -0.0], [65472.0, 2.0**-24]], FLOAT16)
+    found = measure(matrix, ids, "native")
+    assert found.vectors.tolist() == [[65472, 2.0**-24], [65504, 0]]
+    assert not np.signbit(found.vectors).any()
+    assert (found.origin, found.ulp_exponent) == (1, 5)
+    assert found.distance_ulp.tolist() == [1, 0]
+    assert found.distance_steps.tolist() == [1, 0]
+    assert found.distance_l2.tolist() == [32, 0]
+
+
+def test_native_float32_may_lie_beyond_bfloat16() -> None:
+    largest = float(np.finfo(np.float32).max)
+    matrix, ids = all_tokens([[largest], [largest], [-largest]], FLOAT32)
+    found = measure(matrix, ids, "native")
+    assert (found.origin, found.ulp_exponent) == (1, 104)
+    assert found.distance_ulp.tolist() == [math.inf, 0]
+    assert found.distance_l2.tolist() == [math.inf, 0]
+    assert found.distance_steps.tolist() == [2 * (255 * 2**23 - 1), 0]  # beyond int32
+    with pytest.raises(TensorError, match="found inf as bfloat16"):
+        measure(matrix, ids)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), PRECISIONS, ids=str)
+def test_the_types_are_those_of_the_file(dtype: np.dtype[Any], precision: Precision) -> None:
+    found = measure(*all_tokens([[1.0, 2.0], [3.0, 4.0]], dtype), precision)
     assert {name: getattr(found, name).dtype.name for name in ARRAYS} == {
         "token_ids": "int64",
         "vector_of_token": "int64",
-        "vectors": "bfloat16",
+        "vectors": dtype.name if precision == "native" else "bfloat16",
         "populations": "int64",
         "distance_ulp": "float32",
         "distance_steps": "int64",
@@ -172,27 +302,84 @@ def test_a_matrix_mapped_from_a_file_is_measured_as_one_in_memory(tmp_path: Path
     agree(measure(mapped, token_ids), oracle.measure(stored, token_ids))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_no_tokens_are_measured_as_nothing(dtype: Any) -> None:
-    found = measure(np.ones((4, 3)).astype(dtype), np.empty(0, np.int64))
-    assert (found.origin, found.ulp_exponent, found.changed_tokens) == (-1, -133, 0)
+@pytest.mark.parametrize(("dtype", "precision"), PRECISIONS, ids=str)
+def test_no_tokens_are_measured_as_nothing(dtype: np.dtype[Any], precision: Precision) -> None:
+    found = measure(np.ones((4, 3)).astype(dtype), np.empty(0, np.int64), precision)
+    measured = dtype if precision == "native" else BFLOAT16
+    exponent = {BFLOAT16: -133, FLOAT16: -24, FLOAT32: -149}[measured]
+    assert (found.origin, found.ulp_exponent, found.changed_tokens) == (-1, exponent, 0)
     assert NO_ORIGIN == -1
     assert found.vectors.shape == (0, 3)
-    assert found.vectors.dtype == BFLOAT16
+    assert found.vectors.dtype == measured
     assert [len(getattr(found, name)) for name in ARRAYS] == [0] * 7
+
+
+@pytest.mark.parametrize("dtype", EIGHT_BITS, ids=str)
+def test_a_matrix_of_8_bits_that_torch_saved_is_measured_without_a_loss(
+    dtype: np.dtype[Any], tmp_path: Path
+) -> None:
+    bits = torch.arange(256, dtype=torch.uint8).reshape(128, 2).repeat(2, 1)
+    stored = bits.view({E4M3: torch.float8_e4m3fn, E5M2: torch.float8_e5m2}[dtype])
+    safetensors.torch.save_file({"W": stored}, tmp_path / "W.safetensors")
+    matrix = tensors.map_matrix(tmp_path / "W.safetensors")
+    token_ids = np.flatnonzero(torch.isfinite(stored.float()).all(dim=1).numpy())
+    found = measure(matrix, token_ids)
+    assert found.changed_tokens == 0
+    expected = stored.to(torch.bfloat16)[torch.from_numpy(token_ids)].double()
+    assert found.vectors[found.vector_of_token].astype(float).tolist() == expected.tolist()
+    agree(found, oracle.measure(matrix, token_ids))
 
 
 # Laws.
 
 
-@given(cases())
-@example((from_bits([[0x8000, 0x3F80], [0x0000, 0x3F80]]), np.array([0, 1])))
-def test_what_holds_of_any_measurements(case: Case) -> None:
+def any_cases() -> st.SearchStrategy[tuple[Case, Precision]]:
+    """A case of any dtype, and a precision in which it can be measured."""
+    return st.tuples(cases(), st.just("bfloat16")) | st.tuples(
+        cases(NATIVE, native=True), st.just("native")
+    )
+
+
+@given(cases([BFLOAT16]))
+def test_native_measurements_of_a_bfloat16_matrix_are_those_as_bfloat16(case: Case) -> None:
+    same(measure(*case, "native"), measure(*case, "bfloat16"))
+    same(measure(*case), measure(*case, "bfloat16"))
+
+
+@given(cases([BFLOAT16]))
+def test_native_float32_that_are_all_bfloat16_have_the_same_groups_and_l2(case: Case) -> None:
     matrix, token_ids = case
+    expected = measure(matrix, token_ids)
+    found = measure(matrix.astype(FLOAT32), token_ids, "native")
+    assert found.vectors.tolist() == expected.vectors.astype(FLOAT32).tolist()
+    assert found.vector_of_token.tolist() == expected.vector_of_token.tolist()
+    assert found.populations.tolist() == expected.populations.tolist()
+    assert found.origin == expected.origin
+    assert found.distance_l2.tobytes() == expected.distance_l2.tobytes()
+    # Between two neighbours of bfloat16 lie 65,536 steps of float32.
+    assert found.distance_steps.tolist() == (65536 * expected.distance_steps).tolist()
+    assert found.ulp_exponent == max(expected.ulp_exponent - 16, -149)
+
+
+@pytest.mark.parametrize("dtype", EIGHT_BITS, ids=str)
+@given(data=st.data())
+def test_a_matrix_of_8_bits_is_measured_as_its_values_in_any_wider_dtype(
+    dtype: np.dtype[Any], data: st.DataObject
+) -> None:
+    matrix, token_ids = data.draw(cases([dtype]))
     found = measure(matrix, token_ids)
+    for wider in (BFLOAT16, FLOAT16, FLOAT32, FLOAT64):
+        same(found, measure(matrix.astype(wider), token_ids))
+
+
+@given(any_cases())
+@example(((from_bits([[0x8000, 0x3F80], [0x0000, 0x3F80]]), np.array([0, 1])), "bfloat16"))
+def test_what_holds_of_any_measurements(of: tuple[Case, Precision]) -> None:
+    (matrix, token_ids), precision = of
+    found = measure(matrix, token_ids, precision)
     places = [tuple(row) for row in ordered(found.vectors).tolist()]
     assert all(one < other for one, other in itertools.pairwise(places))
-    assert 0x8000 not in found.vectors.view(np.uint16)
+    assert not (np.signbit(found.vectors) & (found.vectors == 0)).any()
     assert found.populations.sum() == len(token_ids)
     assert found.populations.tolist() == np.bincount(found.vector_of_token).tolist()
     assert found.populations[found.origin] == found.populations.max()
@@ -202,11 +389,14 @@ def test_what_holds_of_any_measurements(case: Case) -> None:
     assert 0 <= found.changed_tokens <= len(token_ids)
 
 
-@given(cases(), st.data())
-def test_a_permutation_of_the_tokens_permutes_the_result(case: Case, data: st.DataObject) -> None:
-    matrix, token_ids = case
+@given(any_cases(), st.data())
+def test_a_permutation_of_the_tokens_permutes_the_result(
+    of: tuple[Case, Precision], data: st.DataObject
+) -> None:
+    (matrix, token_ids), precision = of
     order = np.array(data.draw(st.permutations(range(len(token_ids)))))
-    found, permuted = measure(matrix, token_ids), measure(matrix, token_ids[order])
+    found = measure(matrix, token_ids, precision)
+    permuted = measure(matrix, token_ids[order], precision)
     assert permuted.vector_of_token.tolist() == found.vector_of_token[order].tolist()
     for name in ARRAYS[2:]:
         assert getattr(permuted, name).tobytes() == getattr(found, name).tobytes()
@@ -215,21 +405,19 @@ def test_a_permutation_of_the_tokens_permutes_the_result(case: Case, data: st.Da
     assert permuted.changed_tokens == found.changed_tokens
 
 
-@given(cases())
-def test_rows_of_other_tokens_change_nothing(case: Case) -> None:
-    matrix, token_ids = case
+@given(any_cases())
+def test_rows_of_other_tokens_change_nothing(of: tuple[Case, Precision]) -> None:
+    (matrix, token_ids), precision = of
     alone = np.full_like(matrix, np.nan)
     alone[token_ids] = matrix[token_ids]
-    found, expected = measure(alone, token_ids), measure(matrix, token_ids)
-    for name in ARRAYS:
-        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
+    same(measure(alone, token_ids, precision), measure(matrix, token_ids, precision))
 
 
-@given(cases())
-def test_measuring_the_bfloat16_rows_themselves_gives_the_same(case: Case) -> None:
-    matrix, token_ids = case
-    found = measure(matrix, token_ids)
-    again = measure(found.vectors[found.vector_of_token], np.arange(len(token_ids)))
+@given(any_cases())
+def test_measuring_the_measured_rows_themselves_gives_the_same(of: tuple[Case, Precision]) -> None:
+    (matrix, token_ids), precision = of
+    found = measure(matrix, token_ids, precision)
+    again = measure(found.vectors[found.vector_of_token], np.arange(len(token_ids)), precision)
     for name in ARRAYS[1:]:
         assert getattr(again, name).tobytes() == getattr(found, name).tobytes()
     assert again.changed_tokens == 0
@@ -265,28 +453,47 @@ def test_an_empty_list_is_refused_where_one_is_needed() -> None:
     check_not_empty(np.array([0]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [FLOAT64, *EIGHT_BITS], ids=str)
+@pytest.mark.parametrize("token_ids", [[0, 1], [], [-1]])
+def test_what_cannot_be_measured_natively_is_refused_before_anything_else(
+    dtype: np.dtype[Any], token_ids: list[int]
+) -> None:
+    name = "F64" if dtype == FLOAT64 else "F8"
+    message = rf"^W: found {name}; expected BF16, F16 or F32 for measure\.precision native$"
+    with pytest.raises(TensorError, match=message):
+        measure(np.full((2, 3), math.nan).astype(dtype), np.array(token_ids, np.int64), "native")
+
+
+@pytest.mark.parametrize(("dtype", "precision"), PRECISIONS, ids=str)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_row_that_is_not_finite_is_refused_by_its_token_and_dimension(
-    dtype: Any, value: float
+    dtype: np.dtype[Any], precision: Precision, value: float
 ) -> None:
     rows = np.ones((6, 3))
     rows[4, 1] = value
     matrix = rows.astype(dtype)
-    message = rf"^W: found {value} as bfloat16 at row 4, dimension 1; expected finite values"
+    shown = math.nan if dtype == E4M3 else value  # which has no infinity
+    measured = dtype if precision == "native" else BFLOAT16
+    message = rf"^W: found {shown} as {measured} at row 4, dimension 1; expected finite values"
     with pytest.raises(TensorError, match=message):
-        measure(matrix, np.array([5, 4, 0]))
-    assert measure(matrix, np.array([5, 3, 0])).populations.tolist() == [3]
+        measure(matrix, np.array([5, 4, 0]), precision)
+    assert measure(matrix, np.array([5, 3, 0]), precision).populations.tolist() == [3]
 
 
 @pytest.mark.parametrize(
     ("bits", "dtype"),
-    [(0x7F81, BFLOAT16), (0x7C01, np.float16), (0x7F800001, np.float32), (0x7FF << 52 | 1, "f8")],
-)
-def test_a_signalling_nan_is_refused_without_a_warning(bits: int, dtype: Any) -> None:
-    matrix = from_bits([[bits]], np.dtype(dtype))
+    [
+        (0x7F81, BFLOAT16), (0x7C01, FLOAT16), (0x7F800001, FLOAT32), (0x7FF << 52 | 1, FLOAT64),
+        (0x7F, E4M3), (0x7D, E5M2),
+    ],
+)  # fmt: skip
+def test_a_signalling_nan_is_refused_without_a_warning(bits: int, dtype: np.dtype[Any]) -> None:
+    matrix = from_bits([[bits]], dtype)
     with pytest.raises(TensorError, match=r"^W: found nan as bfloat16 at row 0, dimension 0;"):
         measure(matrix, np.array([0]))
+    if dtype in NATIVE:
+        with pytest.raises(TensorError, match=rf"^W: found nan as {dtype} at row 0, dimension 0;"):
+            measure(matrix, np.array([0]), "native")
 
 
 @pytest.mark.parametrize(("dtype", "value"), [("f4", OVERFLOW), ("f8", -OVERFLOW), ("f8", 1e300)])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core_tokens.groups import Groups, identical_rows
+from core_tokens.groups import Groups, changed_rows, identical_rows
 from core_tokens.neighbours import components, nearest_outsider
 
 
@@ -21,6 +21,7 @@ class Clustering:
         vocab: the number of rows of the matrix.
         zero_rows: rows that are all zero, which belong to no cluster.
         vectors: the distinct rows in the cluster.
+        changed_rows: rows of the whole matrix that rounding to bfloat16 changes.
         nearest_outsider: L2 distance from the cluster to the nearest token outside, an all-zero
             one included; 0 if there is no cluster or nothing outside.
     """
@@ -30,6 +31,7 @@ class Clustering:
     vocab: int
     zero_rows: int
     vectors: int
+    changed_rows: int
     nearest_outsider: float
 
     @property
@@ -76,7 +78,8 @@ def find_cluster(
             if not inside.all():
                 outsider = nearest_outsider(matrix, groups.first[inside], groups.first[~inside])
     zero_rows = 0 if zero is None else int(groups.sizes[zero])
-    return Clustering(groups, token_ids, len(matrix), zero_rows, vectors, outsider)
+    changed = changed_rows(matrix)
+    return Clustering(groups, token_ids, len(matrix), zero_rows, vectors, changed, outsider)
 
 
 def _zero_group(matrix: NDArray[Any], groups: Groups) -> int | None:

@@ -1,7 +1,8 @@
 """How far is each row from the origin? Three rulers, and the Euclidean distance of any floats.
 
-Rows and origin must be finite. Every sum is taken in one fixed order of IEEE 754 operations, so
-that the results have the same bits on every machine.
+Rows and origin must be finite, and for the rulers of one dtype of ``bits.LATTICES``, whose steps
+and whose rounding are meant. Every sum is taken in one fixed order of IEEE 754 operations, so that
+the results have the same bits on every machine.
 """
 
 import math
@@ -10,49 +11,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core_tokens.bits import SMALLEST_EXPONENT, ordered, round_to_bfloat16
+from core_tokens.bits import LATTICES, ordered
 
 Rows = NDArray[Any]
+
+UNDECIDED = 2.0**-45
+"""Relative error beyond any of ``euclidean``: 256 roundings, enough for 2**500 dimensions."""
 
 
 def distance_ulp(rows: Rows, origin: Rows, exponent: int) -> NDArray[np.float32]:
     """L-infinity distance in ulp of the origin: float32[rows].
 
     The largest |row - origin| over the dimensions, the difference taken in float32 and rounded
-    to bfloat16 (what a bfloat16 subtraction gives), divided by 2**exponent. Infinite where the
-    difference or the quotient overflows.
+    to the dtype of the rows (what a subtraction in that dtype gives), divided by 2**exponent.
+    Infinite where the difference or the quotient overflows.
 
     Args:
-        rows: bfloat16[rows, dims].
-        origin: bfloat16[dims].
+        rows: float[rows, dims].
+        origin: float[dims], of the same dtype.
         exponent: log2 of the ulp.
     """
     with np.errstate(over="ignore"):
-        exact = rows.astype(np.float32) - origin.astype(np.float32)
-        largest = np.abs(round_to_bfloat16(exact).astype(np.float32)).max(axis=1)
+        difference = rows.astype(np.float32) - origin.astype(np.float32)
+        largest = np.abs(difference.astype(rows.dtype).astype(np.float32)).max(axis=1)
         ulps: NDArray[np.float32] = np.ldexp(largest, -exponent)
         return ulps
 
 
 def distance_steps(rows: Rows, origin: Rows) -> NDArray[np.int64]:
-    """L-infinity distance in bfloat16 steps: int64[rows].
+    """L-infinity distance in steps of the lattice of the rows' dtype: int64[rows].
 
     The largest number of lattice steps between the two values of a dimension (NumPy's "nulp"):
     each dimension is measured by its own spacing, so one step at 0.08 counts as one at 0.001.
     """
-    steps = np.abs(ordered(rows) - ordered(origin))
-    return np.asarray(steps.max(axis=1), np.int64)
+    steps = np.abs(np.subtract(ordered(rows), ordered(origin), dtype=np.int64))
+    return np.asarray(steps.max(axis=1))
 
 
 def distance_l2(rows: Rows, origin: Rows) -> NDArray[np.float32]:
-    """Euclidean distance, exact and rounded once: bfloat16[rows, dims], [dims] -> float32[rows].
+    """Euclidean distance, exact and rounded once: float[rows, dims], [dims] -> float32[rows].
 
     Infinite beyond float32. Where float64 cannot tell to which side the exact distance rounds
     (about one row in a million), it is taken in integers.
     """
     near = euclidean(rows, origin)
     with np.errstate(over="ignore"):
-        low, high = ((near * (1 + sign * 2.0**-45)).astype(np.float32) for sign in (-1, 1))
+        low, high = ((near * (1 + sign * UNDECIDED)).astype(np.float32) for sign in (-1, 1))
         for row in np.flatnonzero(low != high):
             near[row] = _root_of_exact_square(rows[row], origin)
         return near.astype(np.float32)
@@ -61,9 +65,9 @@ def distance_l2(rows: Rows, origin: Rows) -> NDArray[np.float32]:
 def _root_of_exact_square(row: Rows, origin: Rows) -> float:
     """The exact distance rounded to odd in float64, from which any rounding to float32 is right.
 
-    All bfloat16 are whole multiples of 2**-133, so the square of the distance is an integer.
+    All values are whole multiples of the smallest, so in its unit the square is an integer.
     """
-    unit = -SMALLEST_EXPONENT
+    unit = -LATTICES[row.dtype].smallest_exponent
     pairs = zip(row.astype(np.float64).tolist(), origin.astype(np.float64).tolist(), strict=True)
     square = sum((int(math.ldexp(a, unit)) - int(math.ldexp(b, unit))) ** 2 for a, b in pairs)
     root = math.isqrt(square << 128)
@@ -76,8 +80,10 @@ def _root_of_exact_square(row: Rows, origin: Rows) -> float:
 def euclidean(rows: Rows, origin: Rows) -> NDArray[np.float64]:
     """Euclidean distance of float[rows, dims] and float[dims] of any width: float64[rows].
 
-    Differences and squares in float64, summed by halves, so that the error stays below
-    log2(dims) + 3 roundings of 2**-53. NaN or infinite where a row is not finite or a square
+    Differences and squares in float64, summed by halves. A difference costs one rounding, so its
+    square three, and a sum by halves log2(dims), rounded up; the root halves them all and costs
+    one more: the relative error stays below log2(dims) / 2 + 3 roundings of 2**-53, unless a
+    square of float64 under- or overflows. NaN or infinite where a row is not finite or a square
     overflows.
     """
     with np.errstate(invalid="ignore", over="ignore"):

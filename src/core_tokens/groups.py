@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from core_tokens.bits import positive_zeros, round_to_bfloat16
+from core_tokens.bits import BFLOAT16, positive_zeros, round_to_bfloat16
 
 BLOCK_BYTES = 1 << 20
 """Rows are read in blocks of about this size: what a core's cache holds, and no more."""
@@ -45,6 +45,23 @@ def blocks(
     for start in range(0, count, step):
         block = matrix[start : start + step] if rows is None else matrix[rows[start : start + step]]
         yield positive_zeros(round_to_bfloat16(block) if as_bfloat16 else block)
+
+
+def changed_rows(matrix: NDArray[Any], rows: NDArray[np.int64] | None = None) -> int:
+    """How many of the rows rounding to bfloat16 changes; a NaN is not changed.
+
+    Args:
+        matrix: float[vocab, dims], possibly mapped from a file.
+        rows: int64[n]; all of them by default.
+    """
+    if matrix.dtype.itemsize == 1 or matrix.dtype == BFLOAT16:  # which bfloat16 holds exactly
+        return 0
+    changed = 0
+    for block in blocks(matrix, rows):
+        with np.errstate(invalid="ignore"):
+            back = round_to_bfloat16(block).astype(block.dtype)
+            changed += int(((back != block) & (block == block)).any(axis=1).sum())
+    return changed
 
 
 def identical_rows(
