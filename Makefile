@@ -31,6 +31,7 @@ format: $(VENV)/.installed-dev ## let ruff lay out the code
 
 bench: $(VENV)/.installed-dev ## what each stage costs on this machine
 	python benchmarks/stages.py
+	python benchmarks/fetch.py
 
 clean: ## remove the environment
 	rm -rf $(VENV)

@@ -15,14 +15,19 @@ def path_of(module: str) -> Path | None:
     return None
 
 
-def direct_imports(module: str) -> set[str]:
-    """First-party modules that a module imports anywhere, but for ``if TYPE_CHECKING`` blocks."""
+def direct_imports(module: str, *, inner: bool = True) -> set[str]:
+    """First-party modules that a module imports, but for ``if TYPE_CHECKING`` blocks.
+
+    ``inner`` counts what is imported when a function is called.
+    """
     path = path_of(module)
     assert path is not None, module
     found: set[str] = set()
     waiting: list[ast.AST] = [ast.parse(path.read_text())]
     while waiting:
         node = waiting.pop()
+        if isinstance(node, ast.FunctionDef) and not inner:
+            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             waiting += node.orelse
             continue
@@ -37,12 +42,12 @@ def direct_imports(module: str) -> set[str]:
     return {name for name in packages if name.startswith("core_tokens") and path_of(name)}
 
 
-def all_imports(module: str) -> set[str]:
+def all_imports(module: str, *, inner: bool = True) -> set[str]:
     """``module`` and everything first-party it imports, directly or not."""
     seen: set[str] = set()
     waiting = {module}
     while waiting:
         current = waiting.pop()
         seen.add(current)
-        waiting |= direct_imports(current) - seen
+        waiting |= direct_imports(current, inner=inner) - seen
     return seen

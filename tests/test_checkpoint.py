@@ -1,16 +1,35 @@
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from core_tokens.checkpoint import Place, locate
+from core_tokens.checkpoint import Which
+from core_tokens.checkpoint import locate as locate_in
 from core_tokens.errors import FileError, TensorError
+from core_tokens.folder import Folder
 
 MATRIX = np.zeros((4, 2), np.float32)
 LLAMA = "model.embed_tokens.weight"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor by the path of its file and its name there."""
+
+    path: Path
+    key: str
+
+
+def locate(source: Path, tensor: str | None = None, which: Which = "unembedding") -> Place:
+    """What is found in a file or a folder; the entry is that of the file's header."""
+    files = Folder(source)
+    place = locate_in(files, tensor, which)
+    assert place.entry == files.header(place.file).entries[place.key]
+    return Place(Path(files.at(place.file)), place.key)
 
 
 def write(path: Path, *names: str, metadata: dict[str, str] | None = None) -> Path:
@@ -34,6 +53,12 @@ def config(folder: Path, content: Mapping[str, object]) -> None:
         "gpt_neox.embed_in.weight",
         "transformer.word_embeddings.weight",
         "tok_embeddings.weight",
+        "model.embeddings.tok_embeddings.weight",
+        "model.decoder.embed_tokens.weight",
+        "backbone.embedding.weight",
+        "backbone.embeddings.weight",
+        "rwkv.embeddings.weight",
+        "shared.weight",
     ],
 )
 def test_a_family_is_known_by_the_name_of_its_embedding(tmp_path: Path, key: str) -> None:
@@ -42,10 +67,23 @@ def test_a_family_is_known_by_the_name_of_its_embedding(tmp_path: Path, key: str
     assert locate(tmp_path) == locate(path) == Place(path, key)
 
 
-@pytest.mark.parametrize("head", ["lm_head.weight", "model.lm_head.weight", "embed_out.weight",
-                                  "output.weight"])  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [
+        "lm_head.weight",
+        "model.lm_head.weight",
+        "language_model.lm_head.weight",
+        "embed_out.weight",
+        "output.weight",
+        "language_model.output.weight",
+        "transformer.output_layer.weight",
+        "model.transformer.ff_out.weight",
+        "head.weight",
+    ],
+)
 def test_the_unembedding_is_taken_unless_tied_or_asked_otherwise(tmp_path: Path, head: str) -> None:
-    path = write(tmp_path / "model.safetensors", LLAMA, head, "layers.0.attention.output.weight")
+    path = write(tmp_path / "model.safetensors", LLAMA, head, "layers.0.attention.output.weight",
+                 "model.transformer.blocks.0.ff_out.weight", "x.head.weight")  # fmt: skip
     assert locate(path).key == head
     assert locate(path, which="embedding").key == LLAMA
     config(tmp_path, {"tie_word_embeddings": True})
@@ -85,7 +123,7 @@ def test_several_that_fit_are_listed_with_their_shapes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.safetensors", "thinker.lm_head.weight", "talker.lm_head.weight")
     message = (
         r"found 2 matrices that may be meant: talker\.lm_head\.weight F32\[4, 2\], "
-        r"thinker\.lm_head\.weight F32\[4, 2\]; expected one, or --tensor KEY"
+        r"thinker\.lm_head\.weight F32\[4, 2\]; expected one, or its name \(--tensor KEY"
     )
     with pytest.raises(TensorError, match=message):
         locate(path)
@@ -140,3 +178,67 @@ def test_a_config_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(FileError, match=r"config\.json: found no valid JSON"):
         locate(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["consolidated.safetensors", "model-00001-of-00001.safetensors"])
+def test_the_only_safetensors_file_of_a_folder_is_taken(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, "output.weight")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    assert locate(tmp_path) == Place(path, "output.weight")
+
+
+def test_a_folder_of_pickles_is_refused_with_their_names(tmp_path: Path) -> None:
+    for name in ("b.bin", "a.pth", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(FileError, match=r"but a\.pth, b\.bin; expected .*pickles are not read"):
+        locate(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "codes", ["lm_head.qweight", "model.lm_head.weight_packed", "lm_head.weight.absmax"]
+)
+def test_an_unembedding_in_codes_is_refused_and_not_replaced_by_the_embedding(
+    tmp_path: Path, codes: str
+) -> None:
+    path = write(tmp_path / "model.safetensors", LLAMA, codes)
+    with pytest.raises(TensorError, match=f"{codes}: found a quantized matrix; expected plain"):
+        locate(path)
+    assert locate(path, which="embedding").key == LLAMA
+
+
+@pytest.mark.parametrize("scale", ["lm_head.weight_scale_inv", "lm_head.SCB", "lm_head.scales"])
+def test_a_matrix_with_scales_beside_it_is_refused(tmp_path: Path, scale: str) -> None:
+    path = write(tmp_path / "model.safetensors", "lm_head.weight", LLAMA, scale)
+    for tensor in (None, "lm_head.weight"):
+        with pytest.raises(TensorError, match=f"{scale}: found a quantized matrix"):
+            locate(path, tensor)
+    assert locate(path, LLAMA).key == LLAMA
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(np.int8, "I8"), (np.uint8, "U8"), (np.int32, "I32")])
+def test_a_matrix_of_integers_is_refused_by_its_dtype(
+    tmp_path: Path, dtype: type, name: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"lm_head.weight": np.zeros((4, 2), dtype)}, path)
+    with pytest.raises(TensorError, match=rf"lm_head\.weight: found {name}\[4, 2\]; .*F8_E5M2"):
+        locate(path)
+
+
+def test_an_index_that_names_a_file_without_the_tensor_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.safetensors", LLAMA)
+    index = {"weight_map": {"lm_head.weight": "a.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(TensorError, match=r"a\.safetensors: lm_head\.weight: found no such tensor"):
+        locate(tmp_path)
+
+
+def test_what_lies_beside_a_single_file_is_read_only_where_it_is_its_company(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "model.safetensors", LLAMA, "lm_head.weight")
+    write(tmp_path / "other.safetensors", "lm_head.weight")
+    config(tmp_path, {"tie_word_embeddings": True})
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert Folder(path).names() == ["model.safetensors", "config.json", "tokenizer.json"]
+    assert locate(path).key == LLAMA

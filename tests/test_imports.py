@@ -35,8 +35,10 @@ OUTSIDE = {
 }  # fmt: skip
 """Paths, YAML, DVC, printing, clocks and the like: what ties arithmetic to its surroundings."""
 TEXT_IN_MEMORY = {"tables": {"io"}}
-HEAVY = {"cluster": ["torch"], "measure": ["torch", "scipy", "dvc"],
-         "extract": ["torch", "scipy", "dvc"], "fetch": ["torch"]}  # fmt: skip
+NETWORK = ["huggingface_hub", "httpx2", "tokenizers"]
+HEAVY = {"cluster": ["torch", "dvc", *NETWORK], "measure": ["torch", "scipy", "dvc", *NETWORK],
+         "extract": ["torch", "scipy", "dvc", *NETWORK],
+         "fetch": ["torch", "dvc", *NETWORK]}  # fmt: skip
 
 
 def modules() -> list[str]:
@@ -77,9 +79,14 @@ def read_yaml(name: str) -> Any:
     return YAML(typ="safe", pure=True).load((ROOT / name).read_bytes())
 
 
+TWIN = "cluster-at"
+"""The stage `cluster` for models with a threshold of their own."""
+
+
 def stages() -> dict[str, Any]:
-    """The stages of dvc.yaml: name -> what it does, without its foreach."""
-    return {name: stage.get("do", stage) for name, stage in read_yaml("dvc.yaml")["stages"].items()}
+    """The stages of dvc.yaml but for the twin: name -> what it does, without its foreach."""
+    every = read_yaml("dvc.yaml")["stages"]
+    return {name: stage.get("do", stage) for name, stage in every.items() if name != TWIN}
 
 
 # The direction.
@@ -134,7 +141,7 @@ def test_imports_run_downwards_only() -> None:
 
 
 def test_the_plumbing_imports_no_numbers() -> None:
-    for name in ("console", "files", "params"):
+    for name in ("console", "files", "params", "disk"):
         found = imports.all_imports(f"core_tokens.{name}")
         assert found <= {"core_tokens", f"core_tokens.{name}", "core_tokens.errors"}
 
@@ -147,7 +154,7 @@ def test_the_plumbing_imports_no_numbers() -> None:
 ])  # fmt: skip
 def test_the_imports_read_from_the_source_are_those_that_happen(module: str) -> None:
     loaded = {name for name in loaded_by(module) if name.split(".")[0] == "core_tokens"}
-    assert loaded == imports.all_imports(module)
+    assert loaded == imports.all_imports(module, inner=False)
 
 
 @pytest.mark.parametrize(("stage", "heavy"), HEAVY.items())
@@ -157,8 +164,9 @@ def test_a_stage_starts_without_what_it_does_not_need(stage: str, heavy: list[st
     assert not top & set(heavy)
 
 
-def test_the_command_line_starts_without_torch() -> None:
-    assert "torch" not in {name.split(".")[0] for name in loaded_by("core_tokens.cli")}
+def test_the_command_line_starts_without_torch_or_a_network() -> None:
+    loaded = {name.split(".")[0] for name in loaded_by("core_tokens.cli")}
+    assert not loaded & {"torch", *NETWORK}
 
 
 # Stage = module = params block = test file.
@@ -167,6 +175,14 @@ def test_the_command_line_starts_without_torch() -> None:
 def test_every_stage_has_a_module_and_every_module_a_stage() -> None:
     assert sorted(stages()) == STAGES
     assert STAGES
+
+
+def test_a_threshold_of_its_own_is_all_that_tells_the_twin_of_cluster_apart() -> None:
+    twin = read_yaml("dvc.yaml")["stages"][TWIN]
+    assert twin["foreach"] == "${cluster.discover_at}"
+    text = json.dumps(twin["do"]).replace("${key}", "${item}")
+    expected = stages()["cluster"] | {"params": ["cluster.discover_at.${item}"]}
+    assert json.loads(text) == expected
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -194,9 +210,13 @@ def test_the_data_among_the_deps_of_a_stage_is_what_the_others_make() -> None:
     folder = "data/MODEL"
     assert data == {
         "fetch": [],
-        "cluster": [f"{folder}/W.safetensors"],
-        "measure": [f"{folder}/W.safetensors", f"{folder}/cluster_tokens.safetensors"],
-        "extract": [f"{folder}/measurements.safetensors"],
+        "cluster": [f"{folder}/W.safetensors", f"{folder}/vocab.json"],
+        "measure": [
+            f"{folder}/W.safetensors",
+            f"{folder}/cluster_tokens.safetensors",
+            f"{folder}/vocab.json",
+        ],
+        "extract": [f"{folder}/measurements.safetensors", f"{folder}/tokens.csv"],
     }
     made = [name for stage in STAGES for name in files(stage, "outs", "metrics", "plots")]
     assert len(made) == len(set(made))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import project
-from core_tokens import models, params
+from core_tokens import models, params, sources
 from core_tokens.checkpoint import Place
 from project import Done, Project
 
@@ -134,7 +134,8 @@ def test_added_matrix_is_tracked_and_listed(repo: Project, matrix: Path) -> None
         "W.safetensors", "W.safetensors.dvc", "vocab.json", "vocab.json.dvc", ".gitignore",
     }  # fmt: skip
     bits = torch.from_numpy(project.tiny_matrix().view(np.int16)).view(torch.bfloat16)
-    assert (folder / "W.safetensors").read_bytes() == safetensors.torch.save({"W": bits})
+    expected = safetensors.torch.save({"W": bits}, {"tensor": "lm_head.weight"})
+    assert (folder / "W.safetensors").read_bytes() == expected
     assert (folder / "vocab.json").read_bytes() == b"[]\n"
     assert git(repo.folder, "check-ignore", "data/own-1/W.safetensors").strip()
     assert git(repo.folder, "check-ignore", "data/own-1/vocab.json").strip()
@@ -211,7 +212,7 @@ def test_matrix_keeps_its_dtype(untracked: Project, tmp_path: Path, dtype: torch
     safetensors.torch.save_file({"x": values}, tmp_path / "m", metadata={"format": "pt"})
     assert untracked.command_here("add", "own", "--embedding", str(tmp_path / "m")).code == 0
     content = (untracked.folder / "data" / "own" / "W.safetensors").read_bytes()
-    assert content == safetensors.torch.save({"W": values})
+    assert content == safetensors.torch.save({"W": values}, {"tensor": "x"})
 
 
 def test_tensor_is_chosen_by_its_key(untracked: Project, tmp_path: Path) -> None:
@@ -220,7 +221,9 @@ def test_tensor_is_chosen_by_its_key(untracked: Project, tmp_path: Path) -> None
     done = untracked.command_here("add", "own", "--embedding", str(path), "--tensor", "head")
     assert done.code == 0
     content = (untracked.folder / "data" / "own" / "W.safetensors").read_bytes()
-    assert content == safetensors.numpy.save({"W": np.full((3, 2), 2, np.float32)})
+    assert content == safetensors.numpy.save(
+        {"W": np.full((3, 2), 2, np.float32)}, {"tensor": "head"}
+    )
 
 
 def test_only_matrix_is_found_among_other_tensors(untracked: Project, tmp_path: Path) -> None:
@@ -233,7 +236,9 @@ def test_only_matrix_is_found_among_other_tensors(untracked: Project, tmp_path: 
     )
     assert untracked.command_here("add", "own", "--embedding", str(path)).code == 0
     content = (untracked.folder / "data" / "own" / "W.safetensors").read_bytes()
-    assert content == safetensors.numpy.save({"W": np.ones((3, 2), np.float16)})
+    assert content == safetensors.numpy.save(
+        {"W": np.ones((3, 2), np.float16)}, {"tensor": "weight"}
+    )
 
 
 def test_relative_path_and_a_link_are_followed(untracked: Project, matrix: Path) -> None:
@@ -578,11 +583,11 @@ def test_failing_dvc_leaves_the_other_models(repo: Project, matrix: Path) -> Non
 def test_failure_while_copying_leaves_nothing(
     untracked: Project, matrix: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
-    def fail(_: Place, target: Path) -> None:
+    def fail(_: object, __: Place, target: Path) -> str:
         target.write_bytes(b"half")
         raise failure
 
-    monkeypatch.setattr(models, "_copy_matrix", fail)
+    monkeypatch.setattr(sources, "copy_matrix", fail)
     before = tree(untracked)
     done = untracked.command_here("add", "own", "--embedding", str(matrix))
     assert done.code in (1, 130)

@@ -204,7 +204,7 @@ def test_name_of_a_model_that_is_no_slug_is_refused_by_its_key(
         ("  radius: 3", "  radius: 3\n  radios: 4", "extract", "radios"),
         ("  adjacency_threshold: 0.002", "  threshold: 0.002", "cluster", "threshold"),
         ('{source: "replica:x"}', '{sauce: "replica:x"}', "fetch", "sauce"),
-        ('{source: "replica:x"}', '{source: "replica:x", tensor: W}', "fetch", "tensor"),
+        ('{source: "replica:x"}', '{source: "replica:x", tensors: W}', "fetch", "tensors"),
     ],
 )
 def test_unknown_or_misspelt_key_is_named_with_its_section(

@@ -65,7 +65,7 @@ def test_a_name_that_yaml_would_not_take_for_text_is_quoted(name: str) -> None:
          "fetch:\n  b:\n    source: y\nafter: 1\n"),
         ("fetch:\n  b: {source: y}\n  a:\n    source: x  # c\nafter: 1\n",
          "fetch:\n  b: {source: y}\nafter: 1\n"),
-        ("fetch:\n  a:\n    source: x\nafter: 1\n", "fetch:\n    {}\nafter: 1\n"),
+        ("fetch:\n  a:\n    source: x\nafter: 1\n", "fetch: {}\nafter: 1\n"),
         ("fetch: {a: {source: x}, b: {source: y}}\n", "fetch: {b: {source: y}}\n"),
         ("fetch: {b: {source: y}, a: {source: x}}\n", "fetch: {b: {source: y}}\n"),
     ],

@@ -37,7 +37,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     ):
         file = FOLDER / model / "model.safetensors"
         repository.run(
-            "core-tokens", "add", model, "--embedding", str(file), "--tensor", key
+            "core-tokens", "add", model, str(file), "--tensor", key
         )  # fmt: skip
     repository.ran()
     repository.commit("Add two trained models")
@@ -56,6 +56,7 @@ def test_a_dead_cluster_is_found_in_the_stored_values(real: Repository) -> None:
     assert found["matrix"] == {"rows": 512, "dims": 64, "unique_rows": 512, "zero_rows": 0}
     assert found["cluster"]["tokens"] == 169
     assert found["cluster"]["vectors"] == 169
+    assert found["cast"] == {"stored_bits": 32, "changed_rows": 512}
     assert f"{found['nearest_outsider']['l2']:.4f}" == "0.0256"
     ids = load_file(real.path / "data/stories260k/cluster_tokens.safetensors")["cluster_token_ids"]
     assert {0, 2} < set(ids.tolist()) < {0, 2, *range(3, 259)}
@@ -70,7 +71,8 @@ def test_as_bfloat16_two_pairs_are_one_and_tie_for_the_big_one(real: Repository)
     assert found["ulp_exponent"] == -10
     assert found["distance_ulp"]["max"] == 4
     assert found["distance_steps"]["max"] == 18
-    assert found["cast"] == {"stored_bits": 32, "changed_tokens": 169}
+    assert found["cast"] == {"stored_bits": 32, "measured_bits": 16, "changed_tokens": 169}
+    assert found["matrix"] == {"dtype": {"F32": 32}, "tensor": {"model.embed_tokens.weight": 1}}
     measured = load_file(real.path / "data/stories260k/measurements.safetensors")
     shared = np.flatnonzero(measured["populations"] == 2)
     pairs = [
@@ -90,11 +92,14 @@ def test_the_core_at_three_radii(real: Repository, radius: str, vectors: int) ->
 
 def test_a_model_without_a_cluster_passes_every_stage_with_zeros(real: Repository) -> None:
     found = metrics(real, "tinystories-656k", "cluster")
+    classes = found["matrix"].pop("classes")
     assert found["matrix"] == {"rows": 2048, "dims": 128, "unique_rows": 2048, "zero_rows": 0}
-    assert found["cluster"] == {"tokens": 0, "vectors": 0, "percent": 0}
+    assert found["cluster"]["tokens"] == 0
+    assert found["cast"] == {"stored_bits": 32, "changed_rows": 0}  # each is exactly a bfloat16
+    # Merges over the mark of a beginning, which is always cut out first, are never made.
+    assert classes == {"ordinary": 2027, "special": 3, "byte": 0, "unreachable": 18, "padding": 0}
     assert metrics(real, "tinystories-656k", "measure")["tokens"] == 0
     core = metrics(real, "tinystories-656k", "core")
-    assert core["core"] == {"tokens": 0, "vectors": 0, "percent": 0}
-    assert core["halo"] == {"tokens": 0, "vectors": 0}
+    assert core["core"]["tokens"] == core["halo"]["tokens"] == 0
     assert "no cluster" in real.run("core-tokens", "summary", "tinystories-656k").stdout
     real.dvc("plots", "show", "--out", "plots")

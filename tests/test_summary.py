@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ Core of tiny
            6       3.00        3  9.15527e-05           1
   file            data/tiny/core_tokens.safetensors (0.3 KB)
 """
+TABLE = """\
+model   cluster  vectors  Big One    ulp  core  halo  radius  matrix
+second        6        4        2  2^-15     5     1   2 ulp
+third         -        -        -      -     -     -       -  data/third/measurements.safetensors: no such file
+tiny          6        4        2  2^-15     5     1   2 ulp  lm_head.weight, BF16
+"""  # noqa: E501
 WITHOUT_SOURCE = project.PARAMS.replace(
     'fetch:\n  tiny: {source: "replica:qwen3-4b-instruct-2507"}\n', "fetch: {}\n"
 )
@@ -65,13 +72,55 @@ def test_model_may_be_named(done: Project) -> None:
     assert done.command_here("summary", "tiny") == Done(0, SUMMARY, "")
 
 
-def test_models_are_printed_in_the_order_of_the_params_with_a_blank_line(done: Project) -> None:
-    done.write_params(WITHOUT_SOURCE, models="[second, tiny]")
+def test_several_models_are_a_table_in_the_order_of_the_params(done: Project) -> None:
+    done.write_params(WITHOUT_SOURCE, models="[second, third, tiny]")
     (done.folder / "data" / "second").mkdir()
     for name in READ:
         (done.folder / "data" / "second" / name).write_bytes((done.data / name).read_bytes())
-    second = SUMMARY.replace("tiny", "second")
-    assert done.command_here("summary") == Done(0, f"{second}\n{SUMMARY}", "")
+    matrix = {"dtype": {"BF16": 16}, "tensor": {"lm_head.weight": 1}}
+    metrics = {"matrix": matrix, "cast": {"changed_tokens": 0}}
+    (done.data / "measure.json").write_text(json.dumps(metrics))
+    assert done.command_here("summary") == Done(0, TABLE, "")
+    assert done.command_here("summary", "second").out == SUMMARY.replace("tiny", "second")
+
+
+def test_a_model_without_a_cluster_is_a_line_too(tmp_path: Path) -> None:
+    made = project.make_project(tmp_path, np.eye(4).astype(ml_dtypes.bfloat16), WITHOUT_SOURCE)
+    for stage in ("cluster", "measure", "extract"):
+        assert made.stage_here(stage, "tiny") == Done(0, "", "")
+    made.write_params(WITHOUT_SOURCE, models="[tiny, other]")
+    line = made.command_here("summary").out.splitlines()[1]
+    assert line.split() == ["tiny", "0", "0", "-", "-", "0", "0", "2", "ulp", "W,", "BF16"]
+
+
+def test_matrix_is_named_with_what_rounding_lost(done: Project) -> None:
+    matrix = {"dtype": {"F32": 32}, "tensor": {"model.embed_tokens.weight": 1}}
+    metrics = {"matrix": matrix, "cast": {"changed_tokens": 1234}}
+    (done.data / "measure.json").write_text(json.dumps(metrics))
+    assert done.command_here("summary").out.splitlines()[1] == (
+        "  matrix          model.embed_tokens.weight, F32; rounded to bfloat16, "
+        "which changed 1,234 of the tokens below"
+    )
+
+
+def test_halo_is_shown_with_its_text_where_that_is_known(done: Project) -> None:
+    rows = [f"{token},ordinary,{chr(0x4E00 + token)}" for token in project.CLUSTER_IDS]
+    (done.data / "tokens.csv").write_text("token,class,text\n" + "\n".join(rows) + "\n")
+    lines = done.command_here("summary").out.splitlines()
+    assert lines[-3].endswith("population  class        text")
+    assert lines[-2].endswith("          1  ordinary     \u4e06")
+
+
+def test_hub_source_is_named(done: Project) -> None:
+    source = f"hf://org/model@{'0' * 40}"
+    done.write_params(project.PARAMS.replace("replica:qwen3-4b-instruct-2507", source))
+    assert done.command_here("summary").out.splitlines()[1] == f"  source          {source}"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"matrix": 1}', '{"matrix": {}}'])
+def test_metrics_of_another_kind_are_refused(done: Project, content: str) -> None:
+    (done.data / "measure.json").write_text(content)
+    check_refused(done, "data/tiny/measure.json", "dvc repro")
 
 
 def test_replica_is_called_a_replica(done: Project) -> None:
@@ -103,7 +152,8 @@ def test_model_without_a_cluster_says_so(tmp_path: Path) -> None:
         assert made.stage_here(stage, "tiny") == Done(0, "", "")
     assert made.command_here("summary") == Done(
         0,
-        "Core of tiny\n  no cluster: no two tokens with non-zero rows are adjacent\n"
+        "Core of tiny\n  matrix          W, BF16\n"
+        "  no cluster: no two tokens with non-zero rows are adjacent\n"
         "  file            data/tiny/core_tokens.safetensors\n",
         "",
     )

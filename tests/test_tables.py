@@ -1,3 +1,4 @@
+import csv
 import json
 import math
 from collections.abc import Callable
@@ -18,14 +19,16 @@ from core_tokens.tables import (
     cluster_metrics,
     core_metrics,
     csv_text,
-    halo_table,
+    distances_table,
     json_text,
     measure_metrics,
     number,
     populations_table,
     radius_curve,
     shells_table,
+    tokens_table,
 )
+from core_tokens.vocabulary import Token
 from strategies import BFLOAT16, any_matrices, cases
 
 Case = tuple[NDArray[Any], NDArray[np.int64]]
@@ -153,7 +156,7 @@ def test_csv_has_a_header_and_unix_line_ends() -> None:
 @example((np.array([[LARGEST], [-LARGEST]]).astype(BFLOAT16), np.arange(2)), 16)
 def test_metrics_of_any_measurements_are_finite_numbers(case: Case, bits: int) -> None:
     measured = measure(*case)
-    check_metrics(measure_metrics(measured, bits))
+    check_metrics(measure_metrics(measured, "F16", bits, "lm_head.weight"))
     for radius in (0.0, 3.0, 3.4028234663852886e38):
         check_metrics(core_metrics(core_of(measured, radius)))
 
@@ -163,7 +166,7 @@ def test_metrics_of_extreme_measurements_are_finite_numbers(
     make: Callable[[], Measurements],
 ) -> None:
     measured = make()
-    check_metrics(measure_metrics(measured, 16))
+    check_metrics(measure_metrics(measured, "BF16", 16, "W"))
     check_metrics(core_metrics(core_of(measured, 1.0)))
 
 
@@ -171,7 +174,7 @@ def test_metrics_of_extreme_measurements_are_finite_numbers(
 def test_metrics_of_any_clustering_are_finite_numbers(
     matrix: NDArray[Any], threshold: float
 ) -> None:
-    metrics = cluster_metrics(find_cluster(matrix, threshold), matrix.shape[1], threshold)
+    metrics = cluster_metrics(find_cluster(matrix, threshold), matrix, threshold)
     check_metrics(metrics)
     assert metrics["adjacency_threshold"] == threshold
 
@@ -181,21 +184,22 @@ def test_metrics_of_a_cluster_with_no_measurable_outsider_are_finite_numbers(
     outside: float,
 ) -> None:
     matrix = np.array([[1.0], [1.0], [outside]], np.float32)
-    check_metrics(cluster_metrics(find_cluster(matrix, 0.002), 1, 0.002))
+    check_metrics(cluster_metrics(find_cluster(matrix, 0.002), matrix, 0.002))
 
 
 def test_metrics_of_an_outsider_a_great_many_thresholds_away_are_finite_numbers() -> None:
     matrix = np.array([[1.0], [1.0], [3.0]])
-    check_metrics(cluster_metrics(find_cluster(matrix, 5e-324), 1, 5e-324))
+    check_metrics(cluster_metrics(find_cluster(matrix, 5e-324), matrix, 5e-324))
 
 
 def test_the_metrics_of_a_clustering() -> None:
     groups = Groups(
         np.array([0, 1, 2, 4, 6]), np.array([0, 1, 2, 2, 3, 3, 4, 2]), np.array([1, 1, 3, 2, 1])
     )
-    found = Clustering(groups, np.array([1, 2, 3, 7]), 8, 2, 2, 0.5)
-    assert cluster_metrics(found, 40, 0.25) == {
+    found = Clustering(groups, np.array([1, 2, 3, 7]), 8, 2, 2, 6, 0.5)
+    assert cluster_metrics(found, np.zeros((8, 40), np.float16), 0.25) == {
         "adjacency_threshold": 0.25,
+        "cast": {"stored_bits": 16, "changed_rows": 6},
         "cluster": {"percent": 50.0, "tokens": 4, "vectors": 2},
         "groups": {"count": 2, "largest": 3, "tokens": 5},
         "matrix": {"dims": 40, "rows": 8, "unique_rows": 5, "zero_rows": 2},
@@ -204,12 +208,13 @@ def test_the_metrics_of_a_clustering() -> None:
 
 
 def test_the_metrics_of_measurements() -> None:
-    assert measure_metrics(measurements(), 32) == {
+    assert measure_metrics(measurements(), "F32", 32, "lm_head.weight") == {
         "tokens": 8,
         "vectors": 5,
         "ulp_exponent": -6,
         "origin": {"index": 2, "population": 3, "token": 40, "norm": 5.0},
-        "cast": {"stored_bits": 32, "changed_tokens": 3},
+        "cast": {"stored_bits": 32, "measured_bits": 16, "changed_tokens": 3},
+        "matrix": {"dtype": {"F32": 32}, "tensor": {"lm_head.weight": 1}},
         "distance_ulp": {"max": 32.0, "mean": 7.3, "median": 1.5},
         "distance_steps": {"max": 3, "mean": 1.6, "median": 2},
         "distance_l2_in_ulp": {
@@ -222,12 +227,13 @@ def test_the_metrics_of_measurements() -> None:
 
 def test_the_metrics_of_no_measurements_are_zeros() -> None:
     nothing = {"max": 0, "mean": 0.0, "median": 0.0}
-    assert measure_metrics(EMPTY, 16) == {
+    assert measure_metrics(EMPTY, "BF16", 16, "W") == {
         "tokens": 0,
         "vectors": 0,
         "ulp_exponent": -133,
         "origin": {"index": -1, "population": 0, "token": -1, "norm": 0.0},
-        "cast": {"stored_bits": 16, "changed_tokens": 0},
+        "cast": {"stored_bits": 16, "measured_bits": 16, "changed_tokens": 0},
+        "matrix": {"dtype": {"BF16": 16}, "tensor": {"W": 1}},
         "distance_ulp": nothing,
         "distance_steps": nothing,
         "distance_l2_in_ulp": nothing,
@@ -319,29 +325,67 @@ def test_a_radius_curve_is_the_core_at_every_distance(case: Case, ruler: str) ->
     assert found[-1][1:] == (len(measured.vectors), len(measured.token_ids))
 
 
-# The halo.
+# The tables of core and halo, and of the tokens that were measured.
+
+COLUMNS = "token,distance_ulp,distance_steps,distance_l2,population,class,text\n"
+HALO = np.array([11, 43, 50, 7])
+TEXTS = {
+    11: Token("ordinary", ' "the", or'),
+    43: Token("byte", r"\xE4"),
+    7: Token("padding", None),
+}
 
 
-def test_the_halo_lists_its_tokens_under_every_ruler() -> None:
-    measured = measurements()
-    assert halo_table(core_of(measured, 1.0), tensors_of(measured)) == (
-        "token,distance_ulp,distance_steps,distance_l2,population\n"
-        "11,1.5,2,0.1,1\n"
-        "43,2.5,2,0.25,2\n"
-        "50,2.5,2,0.25,2\n"
-        "7,32,1,3e-05,1\n"
+def test_a_table_of_distances_lists_tokens_under_every_ruler() -> None:
+    assert distances_table(HALO, tensors_of(measurements()), {}) == (
+        f"{COLUMNS}11,1.5,2,0.1,1,,\n43,2.5,2,0.25,2,,\n50,2.5,2,0.25,2,,\n7,32,1,3e-05,1,,\n"
     )
 
 
-def test_without_a_halo_its_table_is_empty() -> None:
+def test_a_table_of_distances_says_which_tokens_they_are_as_far_as_it_is_known() -> None:
+    table = distances_table(HALO, tensors_of(measurements()), TEXTS)
+    assert table == (
+        f"{COLUMNS}"
+        '11,1.5,2,0.1,1,ordinary," ""the"", or"\n'
+        "43,2.5,2,0.25,2,byte,\\xE4\n"
+        "50,2.5,2,0.25,2,,\n"
+        "7,32,1,3e-05,1,padding,\n"
+    )
+    assert [row["text"] for row in csv.DictReader(table.splitlines())] == [
+        ' "the", or', r"\xE4", "", "",
+    ]  # fmt: skip
+
+
+def test_a_table_of_no_tokens_is_its_columns() -> None:
     for measured in (measurements(), EMPTY):
-        table = halo_table(core_of(measured, 32.0), tensors_of(measured))
-        assert table == "token,distance_ulp,distance_steps,distance_l2,population\n"
+        assert distances_table(np.empty(0, np.int64), tensors_of(measured), TEXTS) == COLUMNS
 
 
-def test_an_infinite_distance_in_the_halo_is_the_largest_float32() -> None:
-    table = halo_table(core_of(far(), 1.0), tensors_of(far()))
-    assert table.splitlines()[1:] == ["1,3.4028235e+38,65278,3.4028235e+38,1"]
+def test_an_infinite_distance_in_a_table_is_the_largest_float32() -> None:
+    table = distances_table(np.array([1]), tensors_of(far()), {})
+    assert table.splitlines()[1:] == ["1,3.4028235e+38,65278,3.4028235e+38,1,,"]
+
+
+def test_the_table_of_tokens_holds_those_that_were_measured() -> None:
+    known = [Token("special", "<s>"), Token("ordinary", " a,b"), Token("padding", None)]
+    ids = np.array([2, 0, 1])
+    assert (
+        tokens_table(ids, known)
+        == 'token,class,text\n2,padding,\n0,special,<s>\n1,ordinary," a,b"\n'
+    )
+    assert tokens_table(ids, []) == "token,class,text\n"
+
+
+def test_counts_by_class_stand_beside_the_sizes_where_they_are_known() -> None:
+    matrix = np.array([[1.0], [1.0], [3.0]])
+    found = find_cluster(matrix, 0.5)
+    vocab, cluster = {"ordinary": 3, "byte": 0}, {"ordinary": 2, "byte": 0}
+    metrics = cluster_metrics(found, matrix, 0.5, vocab, cluster)
+    assert metrics["matrix"]["classes"] == vocab
+    assert metrics["cluster"]["classes"] == cluster
+    core = core_metrics(Core(np.array([3]), np.array([5]), 1, 1, np.float32(1)), {"byte": 1}, {})
+    assert core["core"]["classes"] == {"byte": 1}
+    assert "classes" not in core["halo"]
 
 
 # Populations.

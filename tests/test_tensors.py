@@ -23,12 +23,18 @@ DTYPES = {
     "F16": (np.dtype(np.float16), torch.float16),
     "F32": (np.dtype(np.float32), torch.float32),
     "F64": (np.dtype(np.float64), torch.float64),
+    "F8_E4M3": (np.dtype(ml_dtypes.float8_e4m3fn), torch.float8_e4m3fn),
+    "F8_E5M2": (np.dtype(ml_dtypes.float8_e5m2), torch.float8_e5m2),
 }
-VALUES = [[0.0, -0.0, 1.5], [-2.25, float("inf"), 2.0**-14]]
+
+
+def values_of(dtype: str) -> list[list[float]]:
+    largest = 448.0 if dtype == "F8_E4M3" else float("inf")  # E4M3 has no infinity
+    return [[0.0, -0.0, 1.5], [-2.25, largest, 2.0**-14]]
 
 
 def matrix_of(dtype: str) -> NDArray[Any]:
-    return np.array(VALUES).astype(DTYPES[dtype][0])
+    return np.array(values_of(dtype)).astype(DTYPES[dtype][0])
 
 
 def same_bytes(left: NDArray[Any], right: NDArray[Any]) -> bool:
@@ -64,7 +70,10 @@ def test_entry_prints_as_dtype_and_shape() -> None:
     assert str(tensors.Entry("F32", (), 8)) == "F32[]"
 
 
-@pytest.mark.parametrize(("dtype", "nbytes"), [("BF16", 24), ("F16", 24), ("F32", 48), ("F64", 96)])
+@pytest.mark.parametrize(
+    ("dtype", "nbytes"),
+    [("BF16", 24), ("F16", 24), ("F32", 48), ("F64", 96), ("F8_E4M3", 12), ("F8_E5M2", 12)],
+)
 def test_entry_knows_its_bytes(dtype: str, nbytes: int) -> None:
     assert tensors.Entry(dtype, (3, 4), 8).nbytes == nbytes
 
@@ -93,7 +102,7 @@ def test_spoiled_file_is_refused_by_name(tmp_path: Path, spoil: Any) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_matrix_is_mapped_in_its_own_dtype_bit_for_bit(tmp_path: Path, dtype: str) -> None:
     values = matrix_of(dtype)
-    torch_values = torch.tensor(VALUES, dtype=torch.float64).to(DTYPES[dtype][1])
+    torch_values = torch.tensor(values_of(dtype), dtype=torch.float64).to(DTYPES[dtype][1])
     safetensors.torch.save_file({"W": torch_values}, tmp_path / "x")
     assert same_bytes(tensors.map_matrix(tmp_path / "x"), values)
 
@@ -112,6 +121,18 @@ def test_matrix_behind_a_header_of_any_length_is_read(
     assert tensors.entries(tmp_path / "x")["W"].offset % 8 == padding
     assert same_bytes(mapped, values)
     assert np.array_equal(mapped[[1, 0]], values[[1, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+def test_every_value_of_8_bits_that_torch_saved_is_mapped_as_it_is(
+    tmp_path: Path, dtype: str
+) -> None:
+    stored = torch.arange(256, dtype=torch.uint8).reshape(16, 16).view(DTYPES[dtype][1])
+    safetensors.torch.save_file({"W": stored}, tmp_path / "x")
+    mapped = tensors.map_matrix(tmp_path / "x")
+    assert mapped.dtype == DTYPES[dtype][0]
+    assert np.array_equal(mapped.astype(np.float64), stored.double().numpy(), equal_nan=True)
+    assert np.array_equal(np.signbit(mapped), torch.signbit(stored.float()).numpy())
 
 
 def test_matrix_that_is_not_the_first_tensor_is_read(tmp_path: Path) -> None:
@@ -150,7 +171,8 @@ def test_tensor_that_is_no_matrix_of_floats_is_refused(
     tmp_path: Path, array: NDArray[Any], found: str
 ) -> None:
     write(tmp_path / "x", W=array)
-    expected = rf"x: W: found {found}; expected a matrix \[vocab, dim\] of BF16, F16, F32, F64$"
+    floats = "BF16, F16, F32, F64, F8_E4M3, F8_E5M2"
+    expected = rf"x: W: found {found}; expected a matrix \[vocab, dim\] of {floats}$"
     with pytest.raises(TensorError, match=expected):
         tensors.map_matrix(tmp_path / "x")
 
@@ -223,6 +245,33 @@ def test_tensor_of_another_dtype_or_shape_is_refused(
     arrays[name] = array
     with pytest.raises(TensorError, match=message):
         tensors.read(write(tmp_path / "x", **arrays), SCHEMA)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_vectors_may_have_any_dtype_that_is_measured(tmp_path: Path, dtype: str) -> None:
+    schema: tensors.Schema = {"vectors": tensors.MEASUREMENTS["vectors"]}
+    array = np.array([[1.5, -0.25]]).astype(DTYPES[dtype][0])
+    found = tensors.read(write(tmp_path / "x", vectors=array), schema)
+    assert same_bytes(found["vectors"], array)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        ("BF16|F16|F32", r"BF16, F16 or F32\[vectors, "),
+        ("F16|F32", r"F16 or F32\["),
+        ("F32", r"F32\["),
+    ],
+)
+@pytest.mark.parametrize("found", ["F64", "F8_E5M2"])
+def test_a_dtype_among_none_of_several_is_refused_and_they_are_listed(
+    tmp_path: Path, dtype: str, expected: str, found: str
+) -> None:
+    path = write(tmp_path / "x", vectors=np.ones((2, 3)).astype(DTYPES[found][0]))
+    with pytest.raises(
+        TensorError, match=rf"x: vectors: found {found}\[2, 3\]; expected {expected}"
+    ):
+        tensors.read(path, {"vectors": (dtype, ("vectors", "dims"))})
 
 
 def test_empty_dimensions_are_read(tmp_path: Path) -> None:

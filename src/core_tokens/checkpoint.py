@@ -1,42 +1,86 @@
 """Which tensor of which file is the (un)embedding of a checkpoint?
 
-A checkpoint is a safetensors file, or a folder in the Hugging Face layout: one file, or shards with
-an index. Nothing but headers and small JSON files is read.
+A checkpoint is a safetensors file, or files in the Hugging Face layout: one file, or shards with an
+index. Of wherever they lie, nothing but headers and small JSON files is read.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import PurePath
+from typing import Any, Literal, Protocol
 
 from core_tokens import tensors
 from core_tokens.errors import FileError, TensorError
 
-HEADS = ("lm_head.weight", "embed_out.weight")
-"""Unembeddings, with any prefix; and ``output.weight`` alone, a common name further down."""
+HEADS = (
+    "lm_head.weight",
+    "embed_out.weight",
+    "output_layer.weight",
+)
+"""Unembeddings, with any prefix."""
+OUTPUTS = (
+    "output.weight",
+    "language_model.output.weight",
+    "model.transformer.ff_out.weight",
+    "head.weight",
+)
+"""Unembeddings by the whole name, which ends as others do further down."""
 EMBEDDINGS = (
     "embed_tokens.weight",
     "wte.weight",
     "embed_in.weight",
     "word_embeddings.weight",
     "tok_embeddings.weight",
+    "token_embedding.weight",
+    "backbone.embedding.weight",
+    "backbone.embeddings.weight",
+    "rwkv.embeddings.weight",
+    "shared.weight",
 )
 """Input embeddings, with any prefix (``transformer.wte.weight``)."""
+QUANTIZED = ("qweight", "weight_packed", "weight_scale", "weight_scale_inv", "weight.absmax",
+             "weight.scb", "SCB", "qzeros", "scales")  # fmt: skip
+"""What stands in place of, or beside, ``weight`` where numbers are codes to be scaled."""
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
 Which = Literal["unembedding", "embedding"]
 
 
+class Files(Protocol):
+    """The files of a checkpoint: a folder on this machine, or a model on the hub."""
+
+    @property
+    def file(self) -> str:
+        """The one file of tensors, where the source names it; else empty."""
+
+    def names(self) -> list[str]:
+        """The names of all files."""
+
+    def at(self, name: str) -> str:
+        """How a message calls a file; the source itself for an empty name."""
+
+    def read(self, name: str) -> bytes:
+        """A small file as a whole."""
+
+    def header(self, name: str) -> tensors.Header:
+        """The header of a safetensors file."""
+
+    def chunks(self, name: str, start: int, length: int) -> Iterator[bytes]:
+        """Exactly ``length`` bytes of a file from ``start`` on, piece by piece."""
+
+
 @dataclass(frozen=True)
 class Place:
-    """A tensor by the file that holds it and its name there."""
+    """A tensor by the file that holds it, its name there, and its header entry."""
 
-    path: Path
+    file: str
     key: str
+    entry: tensors.Entry
 
 
-def locate(source: Path, tensor: str | None = None, which: Which = "unembedding") -> Place:
+def locate(files: Files, tensor: str | None = None, which: Which = "unembedding") -> Place:
     """Find the matrix of a checkpoint.
 
     By default the unembedding; where config.json says that it is tied, or there is none, the input
@@ -44,70 +88,88 @@ def locate(source: Path, tensor: str | None = None, which: Which = "unembedding"
     followed. Where no name is known, the only matrix of floats.
 
     Args:
-        source: a safetensors file, or a folder with ``model.safetensors`` or shards and an index.
+        files: of the checkpoint.
         tensor: the name of the tensor, if it is not to be found by name.
         which: ``embedding`` takes the input embedding though there is an unembedding.
 
     Raises:
         FileError: no such file, or none that is understood.
-        TensorError: none or several fit; lists what is there with shapes.
+        TensorError: none or several fit, or what fits is quantized; lists what is there with
+            shapes.
     """
-    files = _files_of_tensors(source)
-    aliases = _aliases(set(files.values()), set(files))
-    stored = {name: name for name in files} | aliases
+    file_of = _files_of_tensors(files)
+    aliases = _aliases(files, file_of)
+    stored = {name: name for name in file_of} | aliases
     if tensor is not None:
         if tensor not in stored:
             raise TensorError(
-                f"{source}: {tensor}",
-                f"no such tensor among {_listed(files)}",
+                f"{files.at('')}: {tensor}",
+                f"no such tensor among {_listed(files, file_of)}",
                 f"a tensor {tensor}",
             )
-        return Place(files[stored[tensor]], stored[tensor])
-    heads = _known(stored, HEADS, exact="output.weight")
+        return _checked(files, file_of, stored[tensor])
+    heads = _known(stored, HEADS, OUTPUTS)
     embeddings = _known(stored, EMBEDDINGS)
-    tied = _config(source).get("tie_word_embeddings") is True
+    tied = _config(files).get("tie_word_embeddings") is True
     if which == "unembedding":
+        if not heads and not tied:
+            _refuse_codes(files, stored, HEADS)
         found = embeddings or heads if tied else heads or embeddings
     else:
         found = embeddings or (heads if tied else set())
+    if not found:
+        _refuse_codes(files, stored, EMBEDDINGS)
     none = "no input embedding" if heads else "no matrix of floats"
     if not found and not heads:
-        found = {name for name, entry in _entries(files).items() if _is_matrix(entry)}
+        everything = _entries(files, file_of)
+        found = {name for name, entry in everything.items() if _is_matrix(entry)}
     if len(found) != 1:
         what = f"{len(found)} matrices that may be meant" if found else none
-        some = {name: files[name] for name in found} or files
+        some = {name: file_of[name] for name in found} or file_of
         raise TensorError(
-            str(source), f"{what}: {_listed(some)}", "one, or --tensor KEY to say which"
+            files.at(""),
+            f"{what}: {_listed(files, some)}",
+            "one, or its name (--tensor KEY, `tensor` in params.yaml)",
         )
-    key = found.pop()
-    return Place(files[key], key)
+    return _checked(files, file_of, found.pop())
 
 
-def _files_of_tensors(source: Path) -> dict[str, Path]:
+def _files_of_tensors(files: Files) -> dict[str, str]:
     """Every tensor of a checkpoint -> the file that holds it."""
-    if not source.is_dir():
-        return dict.fromkeys(tensors.entries(source), source)
-    if (source / SINGLE).exists():
-        return dict.fromkeys(tensors.entries(source / SINGLE), source / SINGLE)
-    if not (source / INDEX).exists():
-        raise FileError(source, f"neither {SINGLE} nor {INDEX}", "one of them in the folder")
-    shards = _json(source / INDEX).get("weight_map")
+    names = files.names()
+    single = files.file or (SINGLE if SINGLE in names else "")
+    if not single and INDEX not in names:
+        there = [name for name in names if name.endswith(".safetensors")]
+        if len(there) != 1:
+            weights = [name for name in names if PurePath(name).suffix in PICKLES] or there
+            found = f"neither {SINGLE} nor {INDEX}"
+            found += f", but {', '.join(sorted(weights))}" if weights else ""
+            raise FileError(files.at(""), found, "one of them (pickles are not read)")
+        single = there[0]
+    if single:
+        return dict.fromkeys(files.header(single).entries, single)
+    shards = _json(files, INDEX).get("weight_map")
     if not isinstance(shards, dict) or not all(
-        isinstance(shard, str) and Path(shard).name == shard for shard in shards.values()
+        isinstance(shard, str) and PurePath(shard).name == shard for shard in shards.values()
     ):
-        raise FileError(source / INDEX, "no weight_map", "tensor names with files beside it")
-    return {name: source / shard for name, shard in shards.items()}
+        raise FileError(files.at(INDEX), "no weight_map", "tensor names with files beside it")
+    return shards
 
 
-def _aliases(paths: set[Path], names: set[str]) -> dict[str, str]:
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".gguf"}
+"""Suffixes of weights in other forms."""
+
+
+def _aliases(files: Files, file_of: dict[str, str]) -> dict[str, str]:
     """Other names of stored tensors, as the metadata of a single file gives them."""
+    paths = set(file_of.values())
     if len(paths) != 1:
         return {}
-    metadata = tensors.metadata(next(iter(paths)))
-    return {alias: name for alias, name in metadata.items() if name in names}
+    metadata = files.header(paths.pop()).metadata
+    return {alias: name for alias, name in metadata.items() if name in file_of}
 
 
-def _known(stored: dict[str, str], suffixes: Iterable[str], exact: str = "") -> set[str]:
+def _known(stored: dict[str, str], suffixes: Iterable[str], exact: Iterable[str] = ()) -> set[str]:
     """The stored tensors whose name, or alias, ends as one that is known.
 
     Layers are left out: what predicts a token further ahead has copies of both matrices there.
@@ -115,39 +177,70 @@ def _known(stored: dict[str, str], suffixes: Iterable[str], exact: str = "") -> 
     return {
         key
         for name, key in stored.items()
-        if name == exact
+        if name in exact
         or (".layers." not in name and any(f".{name}".endswith(f".{end}") for end in suffixes))
     }
+
+
+def _checked(files: Files, file_of: dict[str, str], key: str) -> Place:
+    """A tensor that was found, if it is a matrix of plain floats."""
+    file = file_of[key]
+    there = files.header(file).entries
+    if key not in there:
+        raise TensorError(
+            f"{files.at(file)}: {key}",
+            f"no such tensor among {tensors.listed(there)}",
+            f"it, since {INDEX} says so",
+        )
+    tensors.check_matrix(files.at(file), key, there[key])
+    stem = key.removesuffix("weight")
+    for end in QUANTIZED:
+        if stem != key and stem + end in file_of:
+            raise _quantized(files.at(file), stem + end)
+    return Place(file, key, there[key])
+
+
+def _refuse_codes(files: Files, stored: dict[str, str], suffixes: Iterable[str]) -> None:
+    """Refuse a matrix that is there in codes only: to take another instead would be wrong."""
+    for end in QUANTIZED:
+        ends = [suffix.removesuffix("weight") + end for suffix in suffixes]
+        for name in sorted(_known(stored, ends)):
+            raise _quantized(files.at(""), name)
+
+
+def _quantized(where: str, name: str) -> TensorError:
+    return TensorError(
+        f"{where}: {name}", "a quantized matrix", f"plain floats: {', '.join(tensors.FLOATS)}"
+    )
 
 
 def _is_matrix(entry: tensors.Entry) -> bool:
     return entry.dtype in tensors.FLOATS and len(entry.shape) == 2
 
 
-def _listed(files: dict[str, Path]) -> str:
+def _listed(files: Files, file_of: dict[str, str]) -> str:
     """Tensors with their dtypes and shapes, for a message."""
-    return tensors.listed(_entries(files))
+    return tensors.listed(_entries(files, file_of))
 
 
-def _entries(files: dict[str, Path]) -> dict[str, tensors.Entry]:
+def _entries(files: Files, file_of: dict[str, str]) -> dict[str, tensors.Entry]:
     """The header entries of tensors; each file is opened once."""
-    headers = {path: tensors.entries(path) for path in set(files.values())}
-    return {name: headers[path][name] for name, path in files.items() if name in headers[path]}
+    there = {file: files.header(file).entries for file in sorted(set(file_of.values()))}
+    return {name: there[file][name] for name, file in file_of.items() if name in there[file]}
 
 
-def _config(source: Path) -> dict[str, Any]:
+def _config(files: Files) -> dict[str, Any]:
     """The config.json of a checkpoint, its language model's part included; {} if there is none."""
-    path = (source if source.is_dir() else source.parent) / "config.json"
-    config = _json(path) if path.is_file() else {}
+    config = _json(files, CONFIG) if CONFIG in files.names() else {}
     inner = config.get("text_config")
     return (inner | config) if isinstance(inner, dict) else config
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(files: Files, name: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(files.read(name))
     except (ValueError, RecursionError) as error:
-        raise FileError(path, f"no valid JSON ({error})", "a JSON object") from error
+        raise FileError(files.at(name), f"no valid JSON ({error})", "a JSON object") from error
     if not isinstance(content, dict):
-        raise FileError(path, "no JSON object", "a JSON object")
+        raise FileError(files.at(name), "no JSON object", "a JSON object")
     return content

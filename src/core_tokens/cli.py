@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from tqdm import tqdm
+
 from core_tokens import console, models, params
 from core_tokens.checkpoint import Which
 from core_tokens.errors import UsageError
-from core_tokens.summary import summary
+from core_tokens.summary import summary, table
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,15 +28,17 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their arguments."""
     top = _Parser(prog="core-tokens", description="Run in the folder that holds params.yaml.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add = commands.add_parser("add", help="bring in a model's own files, tracked with DVC")
+    add = commands.add_parser("add", help="take up a model: from the hub, a folder or a file")
     add.add_argument("name", metavar="NAME", help="letters a-z, digits and dashes")
-    add.add_argument(
-        "--embedding",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="safetensors file, or folder in the Hugging Face layout",
+    source = add.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="hf://org/model[@revision], a folder in the Hugging Face layout, a safetensors file, "
+        "or replica:NAME",
     )
+    source.add_argument("--embedding", metavar="PATH", help="the same, spelt out")
     add.add_argument(
         "--tensor", metavar="KEY", help="the tensor, where it is not found by its name"
     )
@@ -53,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     remove = commands.add_parser("remove", help="take a model out again, its data included")
     remove.add_argument("name", metavar="NAME")
     show = commands.add_parser("summary", help="what was found, for people")
-    show.add_argument("name", metavar="MODEL", nargs="?", help="all models by default")
+    show.add_argument("name", metavar="MODEL", nargs="?", help="by default all, one line each")
     return top
 
 
@@ -61,10 +65,9 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out one command line."""
     given = parser().parse_args(arguments)
     if given.command == "add":
-        place = models.add(
-            given.name, given.embedding, given.tensor, given.cluster_tokens, given.which
-        )
-        print(f"Added {place.key} of {place.path} as {given.name}. To go on:\n")
+        source = given.embedding if given.source is None else given.source
+        added = models.add(given.name, source, given.tensor, given.cluster_tokens, given.which)
+        print(f"{_described(added)} as {given.name}. To go on:\n")
         print("    dvc repro")
         print(f"    git add params.yaml dvc.lock data/{given.name}")
     elif given.command == "remove":
@@ -75,8 +78,18 @@ def run(arguments: Sequence[str]) -> None:
         settings = params.load()
         if given.name is not None:
             params.check_listed(given.name, settings.models, "models")
-        names = [given.name] if given.name is not None else settings.models
-        print("\n\n".join(summary(name, settings) for name in names))
+        names = settings.models if given.name is None else [given.name]
+        print(table(names) if len(names) > 1 else "".join(summary(n, settings) for n in names))
+
+
+def _described(added: models.Added) -> str:
+    """What was added, and whether it is here already."""
+    if added.place is None:
+        return f"Listed {added.source}"
+    entry = added.place.entry
+    found = f"{added.place.key} {entry} of {added.source}"
+    size = tqdm.format_sizeof(entry.nbytes, "B")
+    return f"Listed {found}, {size} to fetch," if added.fetched else f"Added {found}, {size},"
 
 
 def main() -> int:

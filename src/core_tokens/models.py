@@ -1,85 +1,130 @@
-"""Bringing a model's own files under data/, tracked with DVC, and taking them out again."""
+"""Taking a model up in params.yaml and under data/, and taking it out again."""
 
 import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from core_tokens import lockfile, params, params_text, tensors
+from core_tokens import lockfile, params, params_text, provenance, sources, tensors, vocabulary
 from core_tokens.checkpoint import Place, Which, locate
+from core_tokens.disk import check_space
 from core_tokens.errors import CoreTokensError, FileError, UsageError, in_files
 from core_tokens.files import replacing, write_all
-from core_tokens.measurements import check_not_empty, measure
+from core_tokens.measurements import check_not_empty, check_token_ids, measure
 
-COPY_BYTES = 1 << 22
+MATRIX, VOCABULARY, CLUSTER = "W.safetensors", "vocab.json", "cluster_tokens.safetensors"
+
+
+@dataclass(frozen=True)
+class Added:
+    """What ``add`` took.
+
+    Attributes:
+        source: as it is written or was read, a model on the hub at a commit.
+        place: the tensor there; None of a replica, which is one.
+        fetched: whether the stage ``fetch`` is to obtain it.
+    """
+
+    source: sources.Source
+    place: Place | None
+    fetched: bool
 
 
 def add(
     name: str,
-    checkpoint: Path,
+    source: str,
     tensor: str | None = None,
     cluster_tokens: Path | None = None,
     which: Which = "unembedding",
-) -> Place:
+) -> Added:
     """Bring a matrix, and the cluster of it if there is one, in as the model ``name``.
 
-    The matrix is copied as ``data/NAME/W.safetensors`` in its own dtype; without a cluster file
-    the model is listed under ``cluster.discover``. Everything is checked before anything is
-    written, and a failure on the way leaves nothing behind.
+    A file or a folder is copied at once, as ``data/NAME/W.safetensors`` in its own dtype, and
+    tracked with DVC. A replica, and a model on the hub at the commit it stands at now, are listed
+    under ``fetch``. Without a cluster file the model is listed under ``cluster.discover``.
+    Everything is checked before anything is written, and a failure on the way leaves nothing
+    behind.
 
     Args:
         name: a slug that names no model yet.
-        checkpoint: a safetensors file, or a folder in the Hugging Face layout.
+        source: see ``sources``.
         tensor: the matrix, where ``checkpoint.locate`` is not to find it.
         cluster_tokens: a file with the tensor ``cluster_token_ids``.
         which: the unembedding, or the input embedding.
 
-    Returns:
-        The tensor that was taken.
-
     Raises:
-        CoreTokensError: what is wrong with the name, a file, or the project.
+        CoreTokensError: what is wrong with the name, the source, a file, or the project.
     """
+    command, folder = f"core-tokens add {name}", Path("data", name)
     settings = params.load()
     _check_name("add", name)
-    folder = Path("data", name)
-    if name in {*settings.models, *settings.fetch, *settings.cluster.discover}:
-        raise UsageError(f"core-tokens add {name}", "a model of that name", "a name not in use")
+    if name in settings.names:
+        raise UsageError(command, "a model of that name", "a name not in use")
     if folder.exists() or folder.is_symlink():
         raise FileError(
             folder, "something there already", f"nothing: core-tokens remove {name} clears it"
         )
     if not Path(".dvc").is_dir():
         raise FileError(Path(".dvc"), "no such folder", "a DVC project here (dvc init)")
-    place = locate(checkpoint, tensor, which)
-    matrix = tensors.map_matrix(place.path, place.key)
+    given = sources.parse(source, command)
+    if isinstance(given, sources.Replica) and (tensor is not None or which != "unembedding"):
+        raise UsageError(command, "a choice of tensors in a replica", "none: it is one matrix")
+    if isinstance(given, sources.Model):
+        given = sources.pinned(given)
+    files = None if isinstance(given, sources.Replica) else sources.files_of(given)
+    place = locate(files, tensor, which) if files else None
     if cluster_tokens:
-        token_ids = tensors.read(cluster_tokens, tensors.CLUSTER_TOKENS)["cluster_token_ids"]
-        with in_files(W=(place.path, place.key), cluster_token_ids=cluster_tokens):
-            check_not_empty(token_ids)
-            measure(matrix, token_ids)  # what a stage would refuse is refused before it is copied
-    _check_space(place.path, matrix.nbytes)
-    targets = [folder / "W.safetensors", folder / "vocab.json"]
-    targets += [folder / "cluster_tokens.safetensors"] if cluster_tokens else []
-    try:
-        with replacing(*targets) as (to_matrix, to_vocab, *to_cluster):
-            _copy_matrix(place, to_matrix)
-            to_vocab.write_text("[]\n", encoding="utf-8")
-            if cluster_tokens:
-                shutil.copyfile(cluster_tokens, to_cluster[0])
-        _dvc_add(targets)
+        _check_cluster(cluster_tokens, given, place)
+
+    fetch: dict[str, str] | None = None
+    if not isinstance(given, Path):
+        fetch = {"source": str(given)}
+        fetch |= {"which": which} if which != "unembedding" else {}
+        fetch |= {"tensor": tensor} if tensor is not None else {}
+
+    def with_model() -> dict[Path, bytes | str]:
         text = params.PATH.read_bytes().decode()
-        text = params_text.listed(text, name, discover=not cluster_tokens)
-        write_all({params.PATH: text.encode()})
+        text = params_text.listed(text, name, fetch, discover=not cluster_tokens)
+        return {params.PATH: text.encode()}
+
+    with_model()  # what cannot be edited is known before anything is copied
+    copied = isinstance(given, Path) and files and place
+    targets = [folder / MATRIX, folder / VOCABULARY] if copied else []
+    targets += [folder / CLUSTER] if cluster_tokens else []
+    try:
+        with replacing(*targets) as temporary:
+            if copied and files and place:
+                check_space(files.at(place.file), place.entry.nbytes)
+                sources.copy_matrix(files, place, temporary[0])
+                tokens = sources.vocabulary_of(files, place.entry.shape[0])
+                temporary[1].write_bytes(vocabulary.to_json(tokens))
+            if cluster_tokens:
+                shutil.copyfile(cluster_tokens, temporary[-1])
+        if targets:
+            _dvc_add(targets)
+        write_all(with_model())
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # data/ itself, where nothing else is in it
-            folder.parent.rmdir()
+        if targets:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # data/ itself, where nothing else is in it
+                folder.parent.rmdir()
         raise
-    return place
+    return Added(given, place, fetch is not None)
+
+
+def _check_cluster(path: Path, source: sources.Source, place: Place | None) -> None:
+    """Refuse a cluster file that a stage would refuse, as far as can be said before W is here."""
+    token_ids = tensors.read(path, tensors.CLUSTER_TOKENS)["cluster_token_ids"]
+    with in_files(cluster_token_ids=path):
+        check_not_empty(token_ids)
+        if place:
+            check_token_ids(token_ids, place.entry.shape[0])
+    if place and isinstance(source, Path):
+        file = Path(sources.files_of(source).at(place.file))
+        with in_files(W=(file, place.key), cluster_token_ids=path):
+            measure(tensors.map_matrix(file, place.key), token_ids)
 
 
 def remove(name: str) -> None:
@@ -93,7 +138,7 @@ def remove(name: str) -> None:
     settings = params.load()
     _check_name("remove", name)
     folder = Path("data", name)
-    known = name in {*settings.models, *settings.fetch, *settings.cluster.discover}
+    known = name in settings.names
     if not known and not folder.exists() and not folder.is_symlink():
         listed = ", ".join(settings.models) or "none"
         raise UsageError(f"core-tokens remove {name}", "no model of that name", f"one of: {listed}")
@@ -114,8 +159,8 @@ def remove(name: str) -> None:
 
 def _check_leftover(folder: Path) -> None:
     """Refuse to clear a folder that holds more than an ``add`` leaves when it is killed."""
-    ours = {".gitignore"}
-    for name in ("W.safetensors", "vocab.json", "cluster_tokens.safetensors"):
+    ours = {".gitignore", provenance.NAME}
+    for name in (MATRIX, VOCABULARY, CLUSTER, provenance.NAME):
         ours |= {name, f".{name}.tmp", f"{name}.dvc"}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in ours:
@@ -126,48 +171,6 @@ def _check_name(command: str, name: str) -> None:
     """Refuse a name that is not a slug (UsageError)."""
     if not params.is_slug(name):
         raise UsageError(f"core-tokens {command}", f"the model name {name!r}", params.SLUG)
-
-
-def _check_space(source: Path, nbytes: int) -> None:
-    """Refuse to start a copy that the disk cannot hold, with DVC's own where that is another."""
-    # Here, since DVC takes a third of a second that no other command should wait for.
-    from dvc.config import Config
-    from dvc.exceptions import DvcException
-
-    copies = 2
-    with suppress(DvcException):  # a broken configuration is for `dvc add` to explain
-        cache = Config(str(Path(".dvc").resolve()))["cache"]
-        if cache.get("dir") or {"hardlink", "symlink"} & set(cache.get("type") or ()):
-            copies = 1
-    free = shutil.disk_usage(".").free
-    if free < copies * nbytes:
-        times = "" if copies == 1 else ", here and in DVC's cache"
-        raise FileError(
-            source,
-            f"{copies * nbytes:,} bytes to write{times}",
-            f"at most {free:,}, all that is free",
-        )
-
-
-def _copy_matrix(place: Place, target: Path) -> None:
-    """Copy one tensor into a file of its own, under the name W, in its own dtype."""
-    entry = tensors.entries(place.path)[place.key]
-    with place.path.open("rb") as reader, target.open("wb") as writer:
-        writer.write(tensors.matrix_header(entry.dtype, (entry.shape[0], entry.shape[1])))
-        reader.seek(entry.offset)
-        left = entry.nbytes
-        with tqdm(
-            total=left, unit="B", unit_scale=True, desc=f"copying {place.key}", disable=None
-        ) as bar:
-            while left:
-                chunk = reader.read(min(COPY_BYTES, left))
-                if not chunk:
-                    raise FileError(
-                        place.path, "an end before the last row", "a file that keeps still"
-                    )
-                writer.write(chunk)
-                left -= len(chunk)
-                bar.update(len(chunk))
 
 
 def _dvc_add(targets: list[Path]) -> None:

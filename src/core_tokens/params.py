@@ -21,9 +21,11 @@ LARGEST_FLOAT32 = 3.4028234663852886e38
 
 
 class Source(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where the matrix of a model comes from."""
+    """Where the matrix of a model comes from, and which of a checkpoint's it is."""
 
     source: str
+    which: Literal["unembedding", "embedding"] = "unembedding"
+    tensor: str | None = None
 
 
 class Cluster(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -31,12 +33,23 @@ class Cluster(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     adjacency_threshold: float
     discover: list[str]
+    discover_at: dict[str, float] = {}
+
+    @property
+    def discovered(self) -> list[str]:
+        """The models whose cluster is found, at whichever threshold."""
+        return [*self.discover, *self.discover_at]
+
+    def threshold_of(self, model: str) -> float:
+        """The threshold at which the cluster of a model is found."""
+        return self.discover_at.get(model, self.adjacency_threshold)
 
 
 class Measure(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where the measuring is done."""
+    """Where the measuring is done, and on which lattice."""
 
     device: Literal["cpu", "cuda", "mps", "auto"]
+    precision: Literal["bfloat16", "native"] = "bfloat16"
 
 
 class Extract(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -54,6 +67,11 @@ class Params(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     cluster: Cluster
     measure: Measure
     extract: Extract
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all models, whatever is done with them."""
+        return {*self.models, *self.fetch, *self.cluster.discovered}
 
 
 def load(path: Path = PATH) -> Params:
@@ -79,6 +97,14 @@ def load(path: Path = PATH) -> Params:
     _check_number(
         "cluster.adjacency_threshold", params.cluster.adjacency_threshold, SMALLEST_FLOAT32
     )
+    for model, threshold in params.cluster.discover_at.items():
+        _check_number(f"cluster.discover_at.{model}", threshold, SMALLEST_FLOAT32)
+        if model in params.cluster.discover:
+            raise ParamsError(
+                "cluster.discover_at",
+                f"the model {model!r}, which cluster.discover has too",
+                "each model in one of them",
+            )
     _check_number("extract.radius", params.extract.radius, 0.0)
     return params
 
@@ -109,6 +135,7 @@ def _names(params: Params) -> Iterator[tuple[str, str]]:
     yield from (("models", name) for name in params.models)
     yield from (("fetch", name) for name in params.fetch)
     yield from (("cluster.discover", name) for name in params.cluster.discover)
+    yield from (("cluster.discover_at", name) for name in params.cluster.discover_at)
 
 
 def _check_number(key: str, value: float, least: float) -> None:
@@ -120,6 +147,7 @@ def _check_number(key: str, value: float, least: float) -> None:
 KINDS = {
     "`float`": "a number",
     "`str`": "text",
+    "`str | null`": "text",
     "`array`": "a list",
     "`object`": "keys with values",
 }
@@ -136,7 +164,8 @@ def _explain(document: Any, message: str) -> ParamsError:
     found = document
     for name, index in re.findall(r"\.([\w-]+)|\[(\d+|\.\.\.)\]", path):
         if index == "...":  # msgspec does not say which value of a mapping it was
-            name = next(name for name, value in found.items() if not _fits(value, Source))
+            kind = float if keys[-1] == "discover_at" else Source
+            name = next(name for name, value in found.items() if not _fits(value, kind))
         keys.append(name or f"[{index}]")
         found = found.get(name) if name else found[int(index)]
     key = ".".join(keys).replace(".[", "[")
@@ -161,7 +190,7 @@ def _explain(document: Any, message: str) -> ParamsError:
     return ParamsError(key, shown, KINDS.get(wanted, wanted))
 
 
-def _fits(value: Any, kind: type[msgspec.Struct]) -> bool:
+def _fits(value: Any, kind: type) -> bool:
     """Is this what a section of params.yaml may hold?"""
     try:
         msgspec.convert(value, kind)

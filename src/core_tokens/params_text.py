@@ -4,6 +4,7 @@ Comments, quotes, line ends and layout are the user's. A YAML writer would lay t
 here the parser only says where a list begins and ends.
 """
 
+import json
 import re
 from typing import Any
 
@@ -13,8 +14,8 @@ from ruamel.yaml.error import YAMLError
 from core_tokens.errors import ParamsError
 
 
-def listed(text: str, model: str, *, discover: bool) -> str:
-    """params.yaml with a model listed, under ``cluster.discover`` too if asked.
+def listed(text: str, model: str, fetch: dict[str, str] | None, *, discover: bool) -> str:
+    """params.yaml with a model listed, under ``fetch`` and ``cluster.discover`` too if asked.
 
     Raises:
         ParamsError: the text has a layout (aliases) in which that cannot be written.
@@ -22,6 +23,9 @@ def listed(text: str, model: str, *, discover: bool) -> str:
     wanted = _load(text)
     wanted["models"] = [*wanted["models"], model]
     text = with_name(text, ("models",), model)
+    if fetch is not None:
+        wanted["fetch"][model] = fetch
+        text = with_entry(text, "fetch", model, fetch)
     if discover:
         wanted["cluster"]["discover"] = [*wanted["cluster"]["discover"], model]
         text = with_name(text, ("cluster", "discover"), model)
@@ -35,7 +39,11 @@ def unlisted(text: str, model: str) -> str:
     discover = wanted["cluster"]["discover"]
     wanted["cluster"]["discover"] = [name for name in discover if name != model]
     wanted["fetch"].pop(model, None)
-    for keys in (("models",), ("cluster", "discover"), ("fetch",)):
+    places = [("models",), ("cluster", "discover"), ("fetch",)]
+    if "discover_at" in wanted["cluster"]:
+        wanted["cluster"]["discover_at"].pop(model, None)
+        places.append(("cluster", "discover_at"))
+    for keys in places:
         text = without_name(text, keys, model)
     return _checked(text, wanted, f"the model {model!r} removed by hand")
 
@@ -64,7 +72,7 @@ def with_name(text: str, keys: tuple[str, ...], name: str) -> str:
         name: a slug; quoted where YAML would take it for something else than text.
     """
     node = _node(text, keys)
-    item = name if _load(name) == name else f'"{name}"'
+    item = _scalar(name)
     if node.flow_style:
         if node.value:
             at = node.value[-1].end_mark.index
@@ -79,6 +87,30 @@ def with_name(text: str, keys: tuple[str, ...], name: str) -> str:
     if end == 0:
         return f"{text}{newline}{indent}- {item}"
     return f"{text[:end]}{indent}- {item}{newline}{text[end:]}"
+
+
+def with_entry(text: str, key: str, name: str, values: dict[str, str]) -> str:
+    """Append ``name`` with its values to the mapping under a top-level ``key``."""
+    node = _node(text, (key,))
+    newline = "\r\n" if "\r\n" in text else "\n"
+    if node.flow_style and node.value:
+        inner = ", ".join(f"{each}: {json.dumps(value)}" for each, value in values.items())
+        at = _span(node.value[-1])[1]
+        return f"{text[:at]}, {_scalar(name)}: {{{inner}}}{text[at:]}"
+    if node.flow_style:  # an empty one gives way to lines below its key
+        indent = "  "
+        start = len(text[: node.start_mark.index].rstrip(" "))
+        text = text[:start] + text[node.end_mark.index :]
+        last = start
+    else:
+        indent = " " * node.value[0][0].start_mark.column
+        last = _span(node.value[-1])[1]
+    lines = [f"{indent}{_scalar(name)}:"]
+    lines += [f"{indent}  {each}: {_scalar(value)}" for each, value in values.items()]
+    end = text.find("\n", last) + 1
+    if end == 0:
+        return text + newline + newline.join(lines)
+    return text[:end] + newline.join(lines) + newline + text[end:]
 
 
 def without_name(text: str, keys: tuple[str, ...], name: str) -> str:
@@ -98,19 +130,44 @@ def without_name(text: str, keys: tuple[str, ...], name: str) -> str:
         comma = re.match(r"\s*,", text[end:])
         return text[:start] + text[end + (comma.end() if comma else 0) :]
     dash = start if isinstance(node.value[at], tuple) else text.rindex("-", 0, start)
-    if len(spans) == 1:  # deeper than its key, on a line of its own
-        return f"{text[:dash]}  {'{}' if isinstance(node.value[0], tuple) else '[]'}{text[end:]}"
     line = text.rfind("\n", 0, dash) + 1
     after = text.find("\n", end) + 1
+    if len(spans) == 1:
+        empty = "{}" if isinstance(node.value[0], tuple) else "[]"
+        colon = _colon(text, keys)
+        if not re.fullmatch(r"[ \t]*(#.*)?\r?\n", text[colon:line]):
+            # Lines are between, so deeper than its key, on a line of its own.
+            return f"{text[:dash]}  {empty}{text[end:]}"
+        text = f"{text[:colon]} {empty}{text[colon:]}"
+        line, after = line + 3, after and after + 3
     return text[:line] + text[after:] if after else text[:line].rstrip("\r\n")
+
+
+def _scalar(value: str) -> str:
+    """Text as YAML has it: plain where that is read as the same text, else quoted."""
+    try:
+        plain = _load(value) == value and not re.search(r"[\[\]{},#&*]|: ", value)
+    except YAMLError:
+        plain = False
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _node(text: str, keys: tuple[str, ...]) -> Any:
     """The YAML node under a path of keys, with the marks of where it stands."""
-    node = YAML().compose(text)
+    return _item(text, keys)[1]
+
+
+def _colon(text: str, keys: tuple[str, ...]) -> int:
+    """Where the colon behind the last of a path of keys ends."""
+    return text.index(":", _item(text, keys)[0].end_mark.index) + 1
+
+
+def _item(text: str, keys: tuple[str, ...]) -> tuple[Any, Any]:
+    """The nodes of a key, given with those above it, and of its value."""
+    name, node = None, YAML().compose(text)
     for key in keys:
-        node = next(value for name, value in node.value if name.value == key)
-    return node
+        name, node = next(item for item in node.value if item[0].value == key)
+    return name, node
 
 
 def _span(item: Any) -> tuple[int, int]:

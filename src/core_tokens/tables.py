@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core_tokens.clusters import Clustering
     from core_tokens.core import Core
     from core_tokens.measurements import Measurements
+    from core_tokens.vocabulary import Token
 
 Metrics = dict[str, Any]
 
@@ -48,8 +49,26 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def cluster_metrics(clustering: Clustering, dims: int, threshold: float) -> Metrics:
-    """cluster.json: the census of the vocabulary and the cluster in it."""
+Classes = dict[str, int]
+"""Tokens per class, as ``vocabulary.counts`` gives them; empty where the text is unknown."""
+
+
+def cluster_metrics(
+    clustering: Clustering,
+    matrix: NDArray[Any],
+    threshold: float,
+    of_vocab: Classes | None = None,
+    of_cluster: Classes | None = None,
+) -> Metrics:
+    """cluster.json: the census of the vocabulary and the cluster in it.
+
+    Args:
+        clustering: what was found.
+        matrix: float[vocab, dims]; its shape and dtype are what counts.
+        threshold: at which it was found.
+        of_vocab: all tokens by class.
+        of_cluster: those of the cluster by class.
+    """
     sizes = clustering.groups.sizes
     shared = sizes[sizes > 1]
     outsider = clustering.nearest_outsider
@@ -59,6 +78,7 @@ def cluster_metrics(clustering: Clustering, dims: int, threshold: float) -> Metr
             "tokens": len(clustering.token_ids),
             "vectors": clustering.vectors,
             "percent": 100 * len(clustering.token_ids) / clustering.vocab,
+            **_by_class(of_cluster),
         },
         "groups": {
             "count": len(shared),
@@ -66,13 +86,22 @@ def cluster_metrics(clustering: Clustering, dims: int, threshold: float) -> Metr
             "tokens": int(shared.sum()),
         },
         "matrix": {
-            "dims": dims,
+            "dims": matrix.shape[1],
             "rows": clustering.vocab,
             "unique_rows": len(sizes),
             "zero_rows": clustering.zero_rows,
+            **_by_class(of_vocab),
+        },
+        "cast": {
+            "stored_bits": 8 * matrix.dtype.itemsize,
+            "changed_rows": clustering.changed_rows,
         },
         "nearest_outsider": {"l2": number(outsider), "thresholds": number(outsider / threshold)},
     }
+
+
+def _by_class(classes: Classes | None) -> Metrics:
+    return {"classes": classes} if classes else {}
 
 
 def populations_table(clustering: Clustering) -> str:
@@ -91,12 +120,16 @@ def populations_table(clustering: Clustering) -> str:
     return csv_text(("rank", "population", "in_cluster", "first_tokens"), rows)
 
 
-def measure_metrics(measured: Measurements, bits: int) -> Metrics:
+def measure_metrics(measured: Measurements, stored: str, bits: int, tensor: str) -> Metrics:
     """measure.json: what can be said before a radius is chosen.
+
+    Which dtype and which tensor it was stand as keys, since DVC compares numbers alone.
 
     Args:
         measured: the measurements.
-        bits: width of the stored dtype, 16 where nothing was rounded or the matrix is float16.
+        stored: the safetensors name of the stored dtype.
+        bits: its width.
+        tensor: what the matrix is called in its checkpoint.
     """
     origin, present = measured.origin, len(measured.token_ids) > 0
     metrics: Metrics = {
@@ -109,7 +142,12 @@ def measure_metrics(measured: Measurements, bits: int) -> Metrics:
             "token": _first_token(measured, origin) if present else -1,
             "norm": number(_norm(measured.vectors[origin])) if present else 0.0,
         },
-        "cast": {"stored_bits": bits, "changed_tokens": measured.changed_tokens},
+        "cast": {
+            "stored_bits": bits,
+            "measured_bits": 8 * measured.vectors.dtype.itemsize,
+            "changed_tokens": measured.changed_tokens,
+        },
+        "matrix": {"dtype": {stored: bits}, "tensor": {tensor: 1}},
     }
     with np.errstate(over="ignore"):
         in_ulp = np.ldexp(measured.distance_l2, -measured.ulp_exponent)
@@ -162,8 +200,10 @@ def radius_curve(distance: NDArray[Any], populations: NDArray[np.int64]) -> str:
     return csv_text(("radius", "vectors", "tokens"), rows)
 
 
-def core_metrics(core: Core) -> Metrics:
-    """core.json: the size of core and halo, and the radius that made them."""
+def core_metrics(
+    core: Core, of_core: Classes | None = None, of_halo: Classes | None = None
+) -> Metrics:
+    """core.json: the size of core and halo, by class if known, and the radius that made them."""
     total = len(core.token_ids) + len(core.halo_token_ids)
     return {
         "radius": number(core.radius),
@@ -171,26 +211,56 @@ def core_metrics(core: Core) -> Metrics:
             "tokens": len(core.token_ids),
             "vectors": core.vectors,
             "percent": 100 * len(core.token_ids) / total if total else 0.0,
+            **_by_class(of_core),
         },
-        "halo": {"tokens": len(core.halo_token_ids), "vectors": core.halo_vectors},
+        "halo": {
+            "tokens": len(core.halo_token_ids),
+            "vectors": core.halo_vectors,
+            **_by_class(of_halo),
+        },
     }
 
 
-def halo_table(core: Core, measured: Mapping[str, NDArray[Any]]) -> str:
-    """halo.csv: every token beyond the radius, under all three rulers, with its population.
+RULERS = ("distance_ulp", "distance_steps", "distance_l2")
+
+
+def distances_table(
+    token_ids: NDArray[np.int64],
+    measured: Mapping[str, NDArray[Any]],
+    texts: Mapping[int, Token],
+) -> str:
+    """core.csv or halo.csv: tokens under all three rulers, with population, class and text.
 
     Args:
-        core: at the radius.
+        token_ids: int64[n], of the core or of the halo.
         measured: the tensors of measurements.safetensors.
+        texts: token -> its class and text, as far as they are known.
     """
     vector_of = dict(zip(measured["token_ids"].tolist(), measured["vector_of_token"], strict=True))
-    rulers = ("distance_ulp", "distance_steps", "distance_l2")
+    shown = {name: [_plain(value) for value in measured[name]] for name in RULERS}
+    populations = measured["populations"].tolist()
+    rows = []
+    for token in token_ids.tolist():
+        vector = vector_of[token]
+        distances = (shown[name][vector] for name in RULERS)
+        known = texts.get(token)
+        said = (known.kind, known.text or "") if known else ("", "")
+        rows.append((token, *distances, populations[vector], *said))
+    return csv_text(("token", *RULERS, "population", "class", "text"), rows)
+
+
+def tokens_table(token_ids: NDArray[np.int64], tokens: Sequence[Token]) -> str:
+    """tokens.csv: class and text of the tokens that were measured; no rows where unknown.
+
+    Args:
+        token_ids: int64[n].
+        tokens: one for each row of the matrix, or none.
+    """
     rows = [
-        (token, *(_plain(measured[name][vector_of[token]]) for name in rulers),
-         int(measured["populations"][vector_of[token]]))
-        for token in core.halo_token_ids.tolist()
-    ]  # fmt: skip
-    return csv_text(("token", *rulers, "population"), rows)
+        (token, tokens[token].kind, tokens[token].text or "")
+        for token in (token_ids.tolist() if tokens else [])
+    ]
+    return csv_text(("token", "class", "text"), rows)
 
 
 def _plain(value: Any) -> str:

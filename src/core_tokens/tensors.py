@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ml_dtypes
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -24,11 +25,16 @@ FLOATS = {
     "F16": np.dtype(np.float16),
     "F32": np.dtype(np.float32),
     "F64": np.dtype(np.float64),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
 }
 """The dtypes of an embedding matrix that can be measured, by their safetensors names."""
 
 Schema = Mapping[str, tuple[str, tuple[str | int, ...]]]
-"""Tensor name -> safetensors dtype and shape; a name in a shape is one size throughout a file."""
+"""Tensor name -> safetensors dtype and shape; a name in a shape is one size throughout a file.
+
+"F16|F32" is either of these dtypes.
+"""
 
 CLUSTER_TOKENS: Schema = {"cluster_token_ids": ("I64", ("tokens",))}
 """What is read of a cluster file; the notebook's has two tensors more, of its own sizes."""
@@ -36,7 +42,7 @@ CLUSTER_TOKENS: Schema = {"cluster_token_ids": ("I64", ("tokens",))}
 MEASUREMENTS: Schema = {
     "token_ids": ("I64", ("tokens",)),
     "vector_of_token": ("I64", ("tokens",)),
-    "vectors": ("BF16", ("vectors", "dims")),
+    "vectors": ("BF16|F16|F32", ("vectors", "dims")),
     "populations": ("I64", ("vectors",)),
     "distance_ulp": ("F32", ("vectors",)),
     "distance_steps": ("I64", ("vectors",)),
@@ -63,8 +69,22 @@ class Entry:
         return f"{self.dtype}{list(self.shape)}"
 
 
-def entries(path: Path) -> dict[str, Entry]:
-    """The tensors of a safetensors file by name, sorted; only the header is read.
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says before its data: the tensors by name, sorted, and metadata."""
+
+    entries: dict[str, Entry]
+    metadata: dict[str, str]
+
+
+LENGTH_BYTES = 8
+"""A file begins with the length of its header, little-endian."""
+LONGEST_HEADER = 100_000_000
+"""What the library reads at most."""
+
+
+def header(path: Path) -> Header:
+    """The header of a safetensors file; the library checks it against the whole file.
 
     Raises:
         FileError: no file, not safetensors, truncated, or a header that lies about the data.
@@ -76,27 +96,74 @@ def entries(path: Path) -> dict[str, Entry]:
     try:
         with safe_open(path, "np"):
             pass
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
     except (SafetensorError, ValueError) as error:
-        raise FileError(
-            path, f"no valid safetensors ({error})", "a whole safetensors file"
-        ) from error
-    header.pop("__metadata__", None)
-    return {
-        name: Entry(
-            value["dtype"], tuple(value["shape"]), 8 + length + int(value["data_offsets"][0])
-        )
-        for name, value in sorted(header.items())
-    }
+        raise _not_safetensors(path, str(error)) from error
+    with path.open("rb") as file:
+        length = header_length(path, file.read(LENGTH_BYTES), path.stat().st_size)
+        return parse_header(path, file.read(length), path.stat().st_size)
 
 
-def metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file, {} if it has none (FileError: see ``entries``)."""
-    entries(path)
-    with safe_open(path, "np") as file:
-        return dict(file.metadata() or {})
+def header_length(where: str | Path, start: bytes, size: int) -> int:
+    """The length of a header from the first bytes of a file of ``size`` bytes (FileError)."""
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    if len(start) < LENGTH_BYTES or length > min(LONGEST_HEADER, size - LENGTH_BYTES):
+        raise _not_safetensors(where, f"a header of {length:,} bytes in a file of {size:,}")
+    return length
+
+
+def parse_header(where: str | Path, text: bytes, size: int) -> Header:
+    """Take a header apart, and check what it says of float tensors against the file's size.
+
+    Args:
+        where: the file, for messages.
+        text: the JSON between the length and the data.
+        size: bytes of the whole file.
+
+    Raises:
+        FileError: not the header of a safetensors file, or one that lies.
+    """
+    try:
+        parts = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        metadata = msgspec.json.decode(parts.pop("__metadata__", b"{}"), type=dict[str, str])
+        stored = {name: msgspec.json.decode(part, type=_Stored) for name, part in parts.items()}
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _not_safetensors(where, str(error)) from error
+    data = LENGTH_BYTES + len(text)
+    for name, tensor in stored.items():
+        begin, end = tensor.data_offsets
+        nbytes = end - begin
+        if tensor.dtype in FLOATS:
+            nbytes = math.prod(tensor.shape) * FLOATS[tensor.dtype].itemsize
+        if (
+            min((begin, *tensor.shape)) < 0
+            or end - begin != nbytes
+            or not begin <= end <= size - data
+        ):
+            raise _not_safetensors(where, f"{name} at bytes {begin} to {end} of {size - data:,}")
+    return Header(
+        {
+            name: Entry(tensor.dtype, tuple(tensor.shape), data + tensor.data_offsets[0])
+            for name, tensor in sorted(stored.items())
+        },
+        metadata,
+    )
+
+
+class _Stored(msgspec.Struct):
+    """One tensor as a header has it."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+def _not_safetensors(where: str | Path, why: str) -> FileError:
+    return FileError(where, f"no valid safetensors ({why})", "a whole safetensors file")
+
+
+def entries(path: Path) -> dict[str, Entry]:
+    """The tensors of a safetensors file by name, sorted (FileError: see ``header``)."""
+    return header(path).entries
 
 
 def map_matrix(path: Path, name: str = "W") -> NDArray[Any]:
@@ -113,7 +180,7 @@ def map_matrix(path: Path, name: str = "W") -> NDArray[Any]:
     return matrix
 
 
-def check_matrix(path: Path, name: str, entry: Entry) -> None:
+def check_matrix(path: str | Path, name: str, entry: Entry) -> None:
     """Refuse a tensor that is no matrix of floats (TensorError)."""
     if entry.dtype not in FLOATS or len(entry.shape) != 2 or 0 in entry.shape:
         raise TensorError(
@@ -148,7 +215,7 @@ def read(path: Path, schema: Schema, *, skip: str = "") -> dict[str, NDArray[Any
     sizes: dict[str, int] = {}
     for name, (dtype, shape) in schema.items():
         entry = there[name]
-        fits = entry.dtype == dtype and len(entry.shape) == len(shape)
+        fits = entry.dtype in dtype.split("|") and len(entry.shape) == len(shape)
         if not fits or any(
             size != (sizes.setdefault(axis, size) if isinstance(axis, str) else axis)
             for size, axis in zip(entry.shape, shape, strict=True)
@@ -156,7 +223,8 @@ def read(path: Path, schema: Schema, *, skip: str = "") -> dict[str, NDArray[Any
             axes = ", ".join(
                 f"{axis}={sizes[axis]}" if axis in sizes else str(axis) for axis in map(str, shape)
             )
-            raise TensorError(f"{path}: {name}", str(entry), f"{dtype}[{axes}]")
+            either = " or ".join(dtype.rsplit("|", 1)).replace("|", ", ")
+            raise TensorError(f"{path}: {name}", str(entry), f"{either}[{axes}]")
     with safe_open(path, "np") as file:
         return {name: file.get_tensor(name) for name in schema if name != skip}
 
@@ -166,21 +234,28 @@ def to_bytes(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     return save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
 
 
-def matrix_header(dtype: str, shape: tuple[int, int], replica_of: str = "") -> bytes:
+def matrix_header(
+    dtype: str, shape: tuple[int, ...], replica_of: str = "", tensor: str = ""
+) -> bytes:
     """The header of a file with one tensor ``W``, whose bytes are to follow.
+
+    One of two notes stands in the file's metadata (more than one key the library would write in
+    random order).
 
     Args:
         dtype: a key of ``FLOATS``.
         shape: [vocab, dims].
-        replica_of: set where the matrix only imitates a model; stands in the file's metadata.
+        replica_of: set where the matrix only imitates a model.
+        tensor: what the matrix is called in the checkpoint that it comes from.
     """
     nbytes = math.prod(shape) * FLOATS[dtype].itemsize
-    header: dict[str, Any] = {}
+    note = {}
     if replica_of:
-        # More than one key of metadata would be written in random order by the library.
-        note = f"made to show the published figures of {replica_of}; not its weights"
-        header["__metadata__"] = {"replica": note}
-    header["W"] = {"dtype": dtype, "shape": list(shape), "data_offsets": [0, nbytes]}
-    text = json.dumps(header, separators=(",", ":")).encode()
+        note["replica"] = f"made to show the published figures of {replica_of}; not its weights"
+    elif tensor:
+        note["tensor"] = tensor
+    content: dict[str, Any] = {"__metadata__": note} if note else {}
+    content["W"] = {"dtype": dtype, "shape": list(shape), "data_offsets": [0, nbytes]}
+    text = json.dumps(content, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text

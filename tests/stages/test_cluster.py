@@ -283,3 +283,60 @@ def test_wrong_arguments_are_refused(
 def test_wrong_arguments_are_refused_by_the_process(done: Project, name: str) -> None:
     arguments, mention = project.WRONG_ARGUMENTS[name]
     project.check_stage_refuses(done, "cluster", mention, arguments=arguments, process=True)
+
+
+# ---- a threshold of its own, the tokens' classes, what bfloat16 would lose ---------------------
+
+
+def test_threshold_of_its_own_takes_the_place_of_the_common_one(ready: Project) -> None:
+    alone = project.PARAMS.replace("discover: [tiny]", "discover: []\n  discover_at: {tiny: 1e-9}")
+    ready.write_params(alone)
+    assert ready.stage_here("cluster", "tiny") == Done(0, "", "")
+    assert metrics(ready)["adjacency_threshold"] == 1e-9
+    assert metrics(ready)["cluster"]["tokens"] == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "mention"),
+    [
+        ("{tiny: 0.1}", "cluster.discover has too"),
+        ("{other: 0}", "cluster.discover_at.other"),
+        ("{other: .nan}", "cluster.discover_at.other"),
+        ("{other: x}", "cluster.discover_at.other: found 'x'; expected a number"),
+        ("{other: null}", "cluster.discover_at.other"),
+        ("{Other: 1}", "'Other'"),
+        ("[tiny]", "cluster.discover_at"),
+    ],
+)
+def test_threshold_of_its_own_that_is_none_is_refused(
+    done: Project, own: str, mention: str
+) -> None:
+    both = project.PARAMS.replace("discover: [tiny]", f"discover: [tiny]\n  discover_at: {own}")
+    done.write_params(both)
+    project.check_stage_refuses(done, "cluster", "params.yaml: cluster.discover_at", mention)
+
+
+def test_classes_of_vocabulary_and_cluster_are_counted(ready: Project) -> None:
+    kinds = ["special", *["ordinary"] * 8, *["byte"] * 2, "padding"]
+    text = json.dumps([{"class": kind, "text": None} for kind in kinds])
+    (ready.data / "vocab.json").write_text(text)
+    assert ready.stage_here("cluster", "tiny") == Done(0, "", "")
+    assert metrics(ready)["matrix"]["classes"] == {
+        "ordinary": 8, "special": 1, "byte": 2, "unreachable": 0, "padding": 1,
+    }  # fmt: skip
+    assert metrics(ready)["cluster"]["classes"] == {
+        "ordinary": 5, "special": 0, "byte": 1, "unreachable": 0, "padding": 0,
+    }  # fmt: skip
+
+
+def test_rows_that_bfloat16_would_change_are_counted(ready: Project) -> None:
+    rows = project.tiny_matrix().astype(np.float32)
+    rows[[0, 7, 10], 3] *= 1 + 2.0**-20
+    ready.write_tensors("W.safetensors", {"W": rows})
+    assert ready.stage_here("cluster", "tiny") == Done(0, "", "")
+    assert metrics(ready)["cast"] == {"stored_bits": 32, "changed_rows": 3}
+
+
+def test_vocabulary_that_does_not_fit_is_refused(done: Project) -> None:
+    (done.data / "vocab.json").write_text('[{"class": "ordinary", "text": "a"}]')
+    project.check_stage_refuses(done, "cluster", "data/tiny/vocab.json", "1 tokens", "12")

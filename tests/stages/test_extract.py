@@ -16,7 +16,7 @@ import project
 from core_tokens import tensors
 from project import Done, Project
 
-OUTPUTS = {"core_tokens.safetensors", "core.json", "halo.csv"}
+OUTPUTS = {"core_tokens.safetensors", "core.json", "core.csv", "halo.csv"}
 RADII = {"ulp": "2.0", "steps": "3", "l2": "5e-05"}
 """The radii of the golden cores."""
 MEASURED = "measurements.safetensors"
@@ -236,7 +236,8 @@ def test_tensor_of_another_dtype_is_refused(done: Project, name: str) -> None:
     arrays[name] = arrays[name].astype(np.float64)
     (done.data / MEASURED).write_bytes(tensors.to_bytes(arrays))
     dtype, _ = tensors.MEASUREMENTS[name]
-    project.check_stage_refuses(done, "extract", f"{MEASURED}: {name}:", "F64[", f"{dtype}[")
+    expected = f"{dtype.rpartition('|')[2]}["
+    project.check_stage_refuses(done, "extract", f"{MEASURED}: {name}:", "F64[", expected)
 
 
 @pytest.mark.parametrize("name", tensors.MEASUREMENTS)
@@ -342,3 +343,35 @@ def test_wrong_arguments_are_refused(
 def test_wrong_arguments_are_refused_by_the_process(done: Project, name: str) -> None:
     arguments, mention = project.WRONG_ARGUMENTS[name]
     project.check_stage_refuses(done, "extract", mention, arguments=arguments, process=True)
+
+
+# ---- the tokens' text -------------------------------------------------------------------------
+
+
+def write_texts(made: Project, tokens: list[int]) -> None:
+    rows = [
+        f"{token},{'byte' if token == 9 else 'ordinary'},{chr(0x4E00 + token)}" for token in tokens
+    ]
+    (made.data / "tokens.csv").write_text(
+        "\n".join(["token,class,text", *rows, ""]), encoding="utf-8"
+    )
+
+
+def test_core_and_halo_carry_class_and_text(ready: Project) -> None:
+    write_texts(ready, project.CLUSTER_IDS)
+    assert ready.stage_here("extract", "tiny") == Done(0, "", "")
+    core = list(csv.DictReader((ready.data / "core.csv").read_text(encoding="utf-8").splitlines()))
+    halo = list(csv.DictReader((ready.data / "halo.csv").read_text(encoding="utf-8").splitlines()))
+    assert sorted(int(row["token"]) for row in core + halo) == project.CLUSTER_IDS
+    assert all(row["text"] == chr(0x4E00 + int(row["token"])) for row in core + halo)
+    metrics = json.loads((ready.data / "core.json").read_text())
+    for part, rows in (("core", core), ("halo", halo)):
+        assert metrics[part]["classes"] == {
+            kind: sum(row["class"] == kind for row in rows)
+            for kind in ("ordinary", "special", "byte", "unreachable", "padding")
+        }
+
+
+def test_texts_that_lack_a_token_are_refused(done: Project) -> None:
+    write_texts(done, project.CLUSTER_IDS[:-1])
+    project.check_stage_refuses(done, "extract", "data/tiny/tokens.csv", "no token 9")

@@ -6,6 +6,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ import project
 from project import Done, Project
 
 OUTPUTS = {
-    "measurements.safetensors", "measure.json", "shells.csv",
+    "measurements.safetensors", "measure.json", "shells.csv", "tokens.csv",
     "curve_ulp.csv", "curve_steps.csv", "curve_l2.csv",
 }  # fmt: skip
 INPUTS = {"W.safetensors", "cluster_tokens.safetensors"}
@@ -141,7 +142,9 @@ def test_matrix_of_another_dtype_is_taken_as_bfloat16(
     expected = project.golden("measure")
     for name in OUTPUTS - {"measure.json"}:
         assert (ready.data / name).read_bytes() == expected[name]
-    assert metrics(ready)["cast"] == {"stored_bits": bits, "changed_tokens": 0}
+    assert metrics(ready)["cast"] == {
+        "stored_bits": bits, "measured_bits": 16, "changed_tokens": 0,
+    }  # fmt: skip
 
 
 def test_tokens_that_rounding_changes_are_counted_and_may_become_one_vector(
@@ -152,7 +155,9 @@ def test_tokens_that_rounding_changes_are_counted_and_may_become_one_vector(
     matrix[9, 0] += 2.0**-30
     ready.write_tensors("W.safetensors", {"W": matrix})
     assert ready.stage_here("measure", "tiny") == Done(0, "", "")
-    assert metrics(ready)["cast"] == {"stored_bits": 32, "changed_tokens": 1}
+    assert metrics(ready)["cast"] == {
+        "stored_bits": 32, "measured_bits": 16, "changed_tokens": 1,
+    }  # fmt: skip
     assert metrics(ready)["origin"]["population"] == 3
 
 
@@ -378,3 +383,89 @@ def test_wrong_arguments_are_refused(
 def test_wrong_arguments_are_refused_by_the_process(done: Project, name: str) -> None:
     arguments, mention = project.WRONG_ARGUMENTS[name]
     project.check_stage_refuses(done, "measure", mention, arguments=arguments, process=True)
+
+
+# ---- the stored dtype's own lattice -----------------------------------------------------------
+
+NATIVE = project.PARAMS.replace("device: cpu", "device: cpu\n  precision: native")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "bits", "exponent"),
+    [(np.float16, "F16", 16, -18), (np.float32, "F32", 32, -31)],
+)
+def test_native_precision_keeps_the_stored_dtype(
+    ready: Project, dtype: type[np.floating[Any]], name: str, bits: int, exponent: int
+) -> None:
+    rows = project.tiny_matrix().astype(dtype)
+    rows[2, 0] = np.nextafter(rows[2, 0], dtype(1))  # below what bfloat16 can tell apart
+    ready.write_tensors("W.safetensors", {"W": rows})
+    ready.write_params(NATIVE)
+    assert ready.stage_here("measure", "tiny") == Done(0, "", "")
+    found = measurements(ready)
+    assert found["vectors"].dtype == {"F16": torch.float16, "F32": torch.float32}[name]
+    assert found["vectors"].shape == (5, 4)
+    assert found["ulp"].tolist() == [2.0**exponent]
+    assert found["distance_steps"].min() == 0
+    assert metrics(ready)["cast"] == {
+        "stored_bits": bits, "measured_bits": bits, "changed_tokens": 0,
+    }  # fmt: skip
+    assert metrics(ready)["matrix"]["dtype"] == {name: bits}
+    for radius, core in (("0", 2), ("1e9", 6)):
+        ready.write_params(NATIVE, radius=radius)
+        assert ready.stage_here("extract", "tiny") == Done(0, "", "")
+        written = json.loads((ready.data / "core.json").read_text())
+        assert written["core"]["tokens"] == core
+    assert ready.command_here("summary").code == 0
+
+
+def test_native_precision_of_bfloat16_is_the_default(done: Project) -> None:
+    before = {name: (done.data / name).read_bytes() for name in OUTPUTS}
+    done.write_params(NATIVE)
+    assert done.stage_here("measure", "tiny") == Done(0, "", "")
+    assert {name: (done.data / name).read_bytes() for name in OUTPUTS} == before
+
+
+def test_native_precision_of_float64_is_refused(done: Project) -> None:
+    done.write_tensors("W.safetensors", {"W": project.tiny_matrix().astype(np.float64)})
+    done.write_params(NATIVE)
+    project.check_stage_refuses(
+        done, "measure", "W.safetensors: W: found F64; expected BF16, F16 or F32"
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "Native", "16", "null"])
+def test_precision_that_is_not_known_is_refused(done: Project, precision: str) -> None:
+    done.write_params(NATIVE, precision=precision)
+    project.check_stage_refuses(done, "measure", "measure.precision", "one of bfloat16, native")
+
+
+# ---- the tokens' text -------------------------------------------------------------------------
+
+
+def vocabulary_of(rows: int) -> list[dict[str, str | None]]:
+    padding: dict[str, str | None] = {"class": "padding", "text": None}
+    known = range(rows - 1)
+    return [*({"class": "ordinary", "text": chr(0x4E00 + row)} for row in known), padding]
+
+
+def test_class_and_text_of_the_measured_tokens_are_written(ready: Project) -> None:
+    (ready.data / "vocab.json").write_text(json.dumps(vocabulary_of(12)))
+    assert ready.stage_here("measure", "tiny") == Done(0, "", "")
+    lines = [f"{token},ordinary,{chr(0x4E00 + token)}" for token in project.CLUSTER_IDS]
+    written = (ready.data / "tokens.csv").read_text(encoding="utf-8")
+    assert written == "\n".join(["token,class,text", *lines, ""])
+
+
+@pytest.mark.parametrize("content", [json.dumps(vocabulary_of(11)), "{}", "[1]", "["])
+def test_vocabulary_that_does_not_fit_is_refused(done: Project, content: str) -> None:
+    (done.data / "vocab.json").write_text(content)
+    project.check_stage_refuses(done, "measure", "data/tiny/vocab.json")
+
+
+def test_tensor_that_was_taken_stands_in_the_metrics(ready: Project) -> None:
+    (ready.data / "W.safetensors").write_bytes(
+        safetensors.numpy.save({"W": project.tiny_matrix()}, {"tensor": "lm_head.weight"})
+    )
+    assert ready.stage_here("measure", "tiny") == Done(0, "", "")
+    assert metrics(ready)["matrix"] == {"dtype": {"BF16": 16}, "tensor": {"lm_head.weight": 1}}

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from core_tokens import console, params, tables, tensors
+from core_tokens import console, params, tables, tensors, vocabulary
 from core_tokens.errors import ParamsError, in_files
 from core_tokens.files import write_all
 from core_tokens.measurements import check_not_empty, measure
 
 
 def run(model: str) -> None:
-    """Read W and the cluster tokens; write the measurements, their metrics, shells and curves."""
+    """Read W and the cluster tokens; write the measurements, their metrics, tables and curves."""
     settings = params.load()
     params.check_listed(model, settings.models, "models")
     if settings.measure.device != "cpu":
@@ -19,11 +19,13 @@ def run(model: str) -> None:
     folder = Path("data", model)
     matrix_path, cluster_path = folder / "W.safetensors", folder / "cluster_tokens.safetensors"
     matrix = tensors.map_matrix(matrix_path)
+    stored = tensors.header(matrix_path)
+    tokens = vocabulary.read(folder / "vocab.json", len(matrix))
     token_ids = tensors.read(cluster_path, tensors.CLUSTER_TOKENS)["cluster_token_ids"]
     with in_files(W=matrix_path, cluster_token_ids=cluster_path):
-        if model not in settings.cluster.discover:  # a cluster that was found may be empty
+        if model not in settings.cluster.discovered:  # a cluster that was found may be empty
             check_not_empty(token_ids)
-        measured = measure(matrix, token_ids)
+        measured = measure(matrix, token_ids, settings.measure.precision)
     measurements = {
         "token_ids": measured.token_ids,
         "vector_of_token": measured.vector_of_token,
@@ -35,7 +37,12 @@ def run(model: str) -> None:
         "origin": np.array([measured.origin], np.int64),
         "ulp": np.ldexp(np.ones(1, np.float32), measured.ulp_exponent),
     }
-    metrics = tables.measure_metrics(measured, 8 * matrix.dtype.itemsize)
+    metrics = tables.measure_metrics(
+        measured,
+        stored.entries["W"].dtype,
+        8 * matrix.dtype.itemsize,
+        stored.metadata.get("tensor", "W"),
+    )
     curves = {
         folder / f"curve_{ruler}.csv": tables.radius_curve(distance, measured.populations)
         for ruler, distance in (
@@ -49,6 +56,7 @@ def run(model: str) -> None:
             folder / "measurements.safetensors": tensors.to_bytes(measurements),
             folder / "measure.json": tables.json_text(metrics),
             folder / "shells.csv": tables.shells_table(measured),
+            folder / "tokens.csv": tables.tokens_table(token_ids, tokens),
             **curves,
         }
     )

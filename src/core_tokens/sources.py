@@ -1,0 +1,121 @@
+"""Where does a matrix come from, and how does it get here?
+
+A source is a model on the Hugging Face hub (``hf://org/model@commit``), a replica
+(``replica:NAME``), or the path of a safetensors file or of a folder in the Hugging Face layout.
+"""
+
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from core_tokens import replica, tensors, vocabulary
+from core_tokens.checkpoint import TOKENIZER, Files, Place
+from core_tokens.errors import CoreTokensError, FileError
+from core_tokens.folder import Folder
+from core_tokens.tokenizer import tokens_of
+
+HUB = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^@\s]+))?", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REPLICA = "replica:"
+FORMS = ", ".join(
+    ["hf://org/model", *(f"{REPLICA}{name}" for name in replica.REPLICAS),
+     "or the path of a safetensors file or a model's folder"]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on the hub, and which of its revisions; None stands for its main branch."""
+
+    repo: str
+    revision: str | None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, which never moves."""
+        return self.revision is not None and COMMIT.fullmatch(self.revision) is not None
+
+    def __str__(self) -> str:
+        return f"hf://{self.repo}" + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A matrix that is made on the spot."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"{REPLICA}{self.name}"
+
+
+Source = Model | Replica | Path
+
+
+def parse(text: str, where: str) -> Source:
+    """Read a source (CoreTokensError at ``where`` if it is none)."""
+    if text.startswith(REPLICA) and text.removeprefix(REPLICA) in replica.REPLICAS:
+        return Replica(text.removeprefix(REPLICA))
+    if match := HUB.fullmatch(text):
+        return Model(match[1], match[2])
+    if text and not re.match(r"(hf|replica|[\w+.-]+:/)\b|[\w+.-]+://", text):
+        path = Path(text).expanduser()
+        if path.exists():
+            return path
+        raise CoreTokensError(where, f"{text!r}, no such file or folder", FORMS)
+    raise CoreTokensError(where, repr(text), FORMS)
+
+
+def pinned(model: Model) -> Model:
+    """The model at the commit that its revision stands at now (FileError: see hub.commit_of)."""
+    if model.pinned:
+        return model
+    from core_tokens import hub  # which takes half a second that no other source should wait for
+
+    return Model(model.repo, hub.commit_of(model.repo, model.revision))
+
+
+def files_of(source: Model | Path) -> Files:
+    """The files behind a source; of a model, whose revision is a commit, over HTTP."""
+    if isinstance(source, Path):
+        return Folder(source)
+    from core_tokens import hub
+
+    return hub.Hub(source.repo, str(source.revision))
+
+
+def copy_matrix(files: Files, place: Place, target: Path) -> str:
+    """Copy one tensor into a file of its own, under the name W, in its own dtype.
+
+    Returns:
+        The sha256 of the tensor's bytes, in hexadecimal digits.
+    """
+    digest, entry = hashlib.sha256(), place.entry
+    with (
+        target.open("wb") as file,
+        tqdm(total=entry.nbytes, unit="B", unit_scale=True, desc=place.key, disable=None) as bar,
+    ):
+        file.write(tensors.matrix_header(entry.dtype, entry.shape, tensor=place.key))
+        for chunk in files.chunks(place.file, entry.offset, entry.nbytes):
+            digest.update(chunk)
+            file.write(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()
+
+
+def vocabulary_of(files: Files, rows: int) -> list[vocabulary.Token]:
+    """The text and class of each row's token; none where the tokenizer is not there.
+
+    A tokenizer that cannot be read is no reason to do without the matrix: a line says so.
+    """
+    if TOKENIZER not in files.names():
+        return []
+    try:
+        return tokens_of(files.read(TOKENIZER), rows, files.at(TOKENIZER))
+    except FileError as error:
+        print(f"note: {error}; the tokens' text stays unknown", file=sys.stderr)
+        return []
