@@ -12,7 +12,7 @@ from core_tokens import cli
 from repository import ROOT
 
 README = (ROOT / "README.md").read_text()
-PLAIN = {"git", "cd", ".", "sed"}
+PLAIN = {"git", "cd", ".", "sed", "wait"}
 
 
 def blocks(kind: str) -> list[str]:
@@ -25,7 +25,7 @@ def commands() -> Iterator[str]:
     for block in blocks("console"):
         for line in block.splitlines():
             if line.startswith("$ "):
-                yield from line[2:].split(" && ")
+                yield from re.split(" &&? ", line[2:])
     inline = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
     for quoted in re.findall(r"`((?:make|dvc|core-tokens|pip) [^`]+)`", inline):
         if "STAGE" not in quoted:
