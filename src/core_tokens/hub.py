@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -45,6 +45,9 @@ PROGRESS_BYTES = 1 << 20
 PASSING = {408, 429, 500, 502, 503, 504}
 """Statuses that may be others at the next try."""
 
+NOT_THE_HUB = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What huggingface_hub raises over answers of another kind than it expects."""
+
 Result = TypeVar("Result")
 
 
@@ -59,8 +62,8 @@ def commit_of(repo: str, revision: str | None) -> str:
         FileError: there is none, or the hub cannot be asked.
     """
     where = f"hf://{repo}" + (f"@{revision}" if revision else "")
-    commit = _asked(where, lambda: HfApi().model_info(repo, revision=revision).sha)
-    if not commit or not COMMIT.fullmatch(commit):
+    commit = _asked(where, lambda: _info(repo, revision).sha)
+    if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
         raise FileError(where, "no commit in the hub's answer", "a hub that names one")
     return commit
 
@@ -139,7 +142,7 @@ class Hub:
             "GET", self._url(name), headers=headers, follow_redirects=True,
             timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
         ) as response:  # fmt: skip
-            hf_raise_for_status(response)
+            _raise_for_status(response)
             whole = response.status_code == httpx2.codes.OK and end - start == size
             if response.status_code != httpx2.codes.PARTIAL_CONTENT and not whole:
                 raise FileError(
@@ -162,7 +165,9 @@ class Hub:
                 )
             left = end - start
             announced = response.headers.get("Content-Length")
-            if announced is not None and announced.isdecimal() and int(announced) > left:
+            if announced is not None and announced.isdecimal() and int(announced) != left:
+                if int(announced) < left:
+                    raise _BrokenError
                 raise FileError(where, f"{int(announced):,} bytes", f"the {left:,} asked for")
             for chunk in response.iter_raw():
                 left -= len(chunk)
@@ -179,8 +184,8 @@ class Hub:
         return f"{self.repo}@{self.commit}"
 
     def _list(self) -> dict[str, int]:
-        found = HfApi().model_info(self.repo, revision=self.commit, files_metadata=True)
-        files = [file for file in found.siblings or [] if "/" not in file.rfilename]
+        found = _info(self.repo, self.commit).siblings or []
+        files = [file for file in found if "/" not in file.rfilename]
         return {file.rfilename: int(file.size or 0) for file in files}
 
     def _size(self, name: str) -> int:
@@ -193,6 +198,20 @@ class Hub:
         return hf_hub_url(self.repo, name, revision=self.commit)
 
 
+def _info(repo: str, revision: str | None) -> ModelInfo:
+    return HfApi().model_info(
+        repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
+    )
+
+
+def _raise_for_status(response: httpx2.Response) -> None:
+    """Raise what a refusal means, though its body be anything."""
+    try:
+        hf_raise_for_status(response)
+    except NOT_THE_HUB:
+        raise HfHubHTTPError("", response=response) from None
+
+
 def _asked(where: str, question: Callable[[], Result]) -> Result:
     """The hub's answer to a question about a model, patiently asked."""
     waits = iter(WAITS)
@@ -202,9 +221,11 @@ def _asked(where: str, question: Callable[[], Result]) -> Result:
                 return question()
             except (httpx2.TransportError, HfHubHTTPError) as error:
                 _wait(error, next(waits, None))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                if isinstance(error, HFValidationError):
-                    raise
+            except HFValidationError:
+                raise
+            except UnicodeEncodeError as error:
+                raise FileError(where, "a token beyond ASCII", "one of the hub's") from error
+            except NOT_THE_HUB as error:
                 raise FileError(
                     where, "an answer that is not the hub's", "a hub at HF_ENDPOINT"
                 ) from error

@@ -62,8 +62,11 @@ def parse(text: str, where: str) -> Source:
         return Replica(text.removeprefix(REPLICA))
     if match := HUB.fullmatch(text):
         return Model(match[1], match[2])
-    if text and not re.match(r"(hf|replica|[\w+.-]+:/)\b|[\w+.-]+://", text):
-        path = Path(text).expanduser()
+    if text and not re.match(r"(hf|replica):|[\w+.-]+:/", text):
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError:  # ~ of nobody
+            path = Path(text)
         if path.exists():
             return path
         raise CoreTokensError(where, f"{text!r}, no such file or folder", FORMS)
@@ -114,8 +117,9 @@ def vocabulary_of(files: Files, rows: int) -> list[vocabulary.Token]:
     """
     if TOKENIZER not in files.names():
         return []
+    content = files.read(TOKENIZER)
     try:
-        return tokens_of(files.read(TOKENIZER), rows, files.at(TOKENIZER))
+        return tokens_of(content, rows, files.at(TOKENIZER))
     except FileError as error:
         print(f"note: {error}; the tokens' text stays unknown", file=sys.stderr)
         return []

@@ -256,6 +256,6 @@ def matrix_header(
         note["tensor"] = tensor
     content: dict[str, Any] = {"__metadata__": note} if note else {}
     content["W"] = {"dtype": dtype, "shape": list(shape), "data_offsets": [0, nbytes]}
-    text = json.dumps(content, separators=(",", ":")).encode()
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text

@@ -444,9 +444,11 @@ def test_precision_that_is_not_known_is_refused(done: Project, precision: str) -
 
 
 def vocabulary_of(rows: int) -> list[dict[str, str | None]]:
-    padding: dict[str, str | None] = {"class": "padding", "text": None}
-    known = range(rows - 1)
-    return [*({"class": "ordinary", "text": chr(0x4E00 + row)} for row in known), padding]
+    """A vocab.json with a Chinese character for every token but the last."""
+    tokens: list[dict[str, str | None]] = [
+        {"class": "ordinary", "text": chr(0x4E00 + row)} for row in range(rows - 1)
+    ]
+    return [*tokens, {"class": "padding", "text": None}]
 
 
 def test_class_and_text_of_the_measured_tokens_are_written(ready: Project) -> None:
