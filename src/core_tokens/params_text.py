@@ -149,7 +149,14 @@ def _scalar(value: str) -> str:
         plain = _load(value) == value and not re.search(r"[\[\]{},#&*]|: ", value)
     except YAMLError:
         plain = False
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    if plain:
+        return value
+    quoted = json.dumps(value, ensure_ascii=False)  # YAML joins no pairs of surrogates
+    return re.sub(UNWRITABLE, lambda found: f"\\u{ord(found[0]):04x}", quoted)
+
+
+UNWRITABLE = "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]"
+"""What YAML takes for a line break or refuses, and JSON does not escape."""
 
 
 def _node(text: str, keys: tuple[str, ...]) -> Any:

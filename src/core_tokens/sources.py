@@ -7,6 +7,8 @@ A source is a model on the Hugging Face hub (``hf://org/model@commit``), a repli
 import hashlib
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +79,8 @@ def pinned(model: Model) -> Model:
     """The model at the commit that its revision stands at now (FileError: see hub.commit_of)."""
     if model.pinned:
         return model
-    from core_tokens import hub  # which takes half a second that no other source should wait for
-
+    with _imported():  # which takes half a second that no other source should wait for
+        from core_tokens import hub
     return Model(model.repo, hub.commit_of(model.repo, model.revision))
 
 
@@ -86,9 +88,20 @@ def files_of(source: Model | Path) -> Files:
     """The files behind a source; of a model, whose revision is a commit, over HTTP."""
     if isinstance(source, Path):
         return Folder(source)
-    from core_tokens import hub
-
+    with _imported():
+        from core_tokens import hub
     return hub.Hub(source.repo, str(source.revision))
+
+
+@contextmanager
+def _imported() -> Iterator[None]:
+    """Around the import of the hub, whose library reads its variables then (FileError)."""
+    try:
+        yield
+    except ValueError as error:
+        raise FileError(
+            "HF_*", f"an environment variable of no use ({error})", "an address, seconds, …"
+        ) from error
 
 
 def copy_matrix(files: Files, place: Place, target: Path) -> str:
