@@ -284,14 +284,14 @@ def test_what_is_wrong_on_this_machine_is_said_before_the_hub_is_asked(
     [
         ("/api/models/org/model", Status(503), "status 503"),
         ("/api/models/org/model", Garbage(), "not the hub's"),
-        ("/api/models/org/model", RedirectLoop(), "no connection"),
+        ("/api/models/org/model", RedirectLoop(), "a connection to the hub that fails"),
         ("/api/models/org/model/revision/*", Status(503), "status 503"),
         ("/api/models/*", Status(429, retry_after=3600), "3600 seconds"),
-        ("*.index.json", Break(5), "no connection"),
+        ("*.index.json", Break(5), "a connection to the hub that fails"),
         ("config.json", Status(401), "status 401"),
         ("config.json", Header("X-Repo-Commit", "0" * 40), "the commit '0000"),
         ("*.safetensors", Status(404), "status 404"),
-        ("*.safetensors", Break(5, reset=True), "no connection"),
+        ("*.safetensors", Break(5, reset=True), "a connection to the hub that fails"),
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -302,6 +303,16 @@ def test_pieces_are_small(hub: Hub, client: Client) -> None:
     assert max(lengths) <= MIB
 
 
+@dataclass(frozen=True)
+class ShortChunks:
+    """The last bytes are missing from a body that announces no length, and ends as it should."""
+
+    by: int
+
+    def __call__(self, response: Response) -> Response:
+        return Long(0, chunked=True)(Short(self.by)(response))
+
+
 @st.composite
 def broken_ranges(draw: st.DrawFn) -> tuple[str, int, int, list[Fault]]:
     """A file, a range of it, and what breaks one answer after the other."""
@@ -309,13 +320,16 @@ def broken_ranges(draw: st.DrawFn) -> tuple[str, int, int, list[Fault]]:
     start = draw(st.integers(0, 2_999))
     length = left = draw(st.integers(1, 3_000 - start))
     faults: list[Fault] = []
-    for kind in draw(st.lists(st.sampled_from(["break", "short", "status"]), max_size=len(WAITS))):
+    kinds = st.sampled_from(["break", "short", "chunks", "status"])
+    for kind in draw(st.lists(kinds, max_size=len(WAITS))):
         if kind == "status":
             faults.append(Status(draw(st.sampled_from(sorted(ours.PASSING)))))
-            continue
-        brought = draw(st.integers(0, left - 1))
-        faults.append(Break(brought) if kind == "break" else Short(left - brought))
-        left -= brought
+        elif kind == "short":  # of which nothing is taken
+            faults.append(Short(draw(st.integers(1, left))))
+        else:
+            brought = draw(st.integers(0, left - 1))
+            faults.append(Break(brought) if kind == "break" else ShortChunks(left - brought))
+            left -= brought
     return name, start, length, faults
 
 
@@ -377,6 +391,7 @@ def test_a_connection_that_brings_little_is_given_up(hub: Hub, client: Client) -
         (Break(0), WAITS),
         (Break(0, reset=True), WAITS),
         (Short(3_000), WAITS),
+        (ShortChunks(3_000), WAITS),
         (Stall(60), WAITS),
         *((Status(status), []) for status in (400, 401, 403, 404, 410, 416, 418, 451)),
         (Long(), []),

@@ -1,8 +1,8 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,15 +33,19 @@ TEXT = f"""\
 """
 
 
-def read(folder: Path, content: bytes | str) -> provenance.Found:
+def read(folder: Path, content: bytes | str) -> provenance.Fetched:
     path = folder / "source.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return provenance.read(path)
 
 
+def parsed(text: str) -> provenance.Fetched:
+    return msgspec.json.decode(text, type=provenance.Fetched)
+
+
 def test_what_was_found_is_written_so(tmp_path: Path) -> None:
     assert provenance.with_fetched(PATH, {}, SOURCE, PLACE, ONE) == TEXT
-    assert read(tmp_path, TEXT) == json.loads(TEXT)
+    assert msgspec.to_builtins(read(tmp_path, TEXT)) == json.loads(TEXT)
 
 
 def test_no_file_is_no_record(tmp_path: Path) -> None:
@@ -63,7 +67,7 @@ def test_other_bytes_are_refused_with_both_digests(tmp_path: Path) -> None:
         provenance.with_fetched(PATH, read(tmp_path, TEXT), SOURCE, PLACE, TWO)
     assert str(caught.value) == (
         f"{SOURCE}: lm_head.weight: found bytes with the sha256 {TWO}; expected {ONE}, as {PATH} "
-        "has it; if the source was meant to change, delete that file"
+        "has it; delete that file if the source is meant to change"
     )
 
 
@@ -82,9 +86,8 @@ def test_the_record_holds_the_first_of_each_and_does_not_depend_on_the_order(
     def written(order: list[tuple[tuple[str, str], str]]) -> str:
         text = "{}"
         for (source, key), sha256 in order:
-            before: dict[str, Any] = json.loads(text)
             place = Place("f", key, PLACE.entry)
-            text = provenance.with_fetched(PATH, before, source, place, sha256)
+            text = provenance.with_fetched(PATH, parsed(text), source, place, sha256)
         return text
 
     text = written(list(digests.items()))
@@ -99,16 +102,17 @@ def test_the_record_holds_the_first_of_each_and_does_not_depend_on_the_order(
         sha256 = hashlib.sha256(content).hexdigest()
         place = Place("f", key, PLACE.entry)
         if digests[source, key] == sha256:
-            assert provenance.with_fetched(PATH, json.loads(text), source, place, sha256) == text
+            assert provenance.with_fetched(PATH, parsed(text), source, place, sha256) == text
         else:
             with pytest.raises(FileError, match=sha256):
-                provenance.with_fetched(PATH, json.loads(text), source, place, sha256)
+                provenance.with_fetched(PATH, parsed(text), source, place, sha256)
 
 
 @pytest.mark.parametrize(
     "content",
     [
         b"", b" ", b"{", b"[]", b"null", b"1", b'"text"', b"{'a': {}}", b'{"a": 1}', b'{"a": []}',
+        TEXT.replace(f'"{ONE}"', "null").encode(),
         b'{"a": {"b": 1}}', b'{"a": {"b": []}}', b'{"\xff": {}}', TEXT[:-20].encode(),
         b"<<<<<<< HEAD\n" + TEXT.encode(), TEXT.encode("utf-16"), b'{"a":' * 100_000,
     ],

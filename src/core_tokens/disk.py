@@ -1,6 +1,7 @@
 """Is there room for it on the disk?"""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from core_tokens.errors import FileError
@@ -30,7 +31,7 @@ def check_space(where: str, nbytes: int) -> None:
 
 
 def _cache_shares_the_copy() -> bool:
-    """Whether DVC's cache is elsewhere, or links to its files instead of copying them."""
+    """Whether DVC's cache is on another disk, or links to its files instead of copying them."""
     # Here, since DVC takes a third of a second that hardly anyone should wait for.
     from dvc.config import Config
     from dvc.exceptions import DvcException
@@ -39,4 +40,9 @@ def _cache_shares_the_copy() -> bool:
         cache = Config(str(Path(".dvc").resolve()))["cache"]
     except DvcException:  # a broken configuration is for DVC to explain
         return False
-    return bool(cache.get("dir") or {"hardlink", "symlink"} & set(cache.get("type") or ()))
+    if folder := cache.get("dir"):
+        with suppress(OSError):  # one that is not there yet is taken to be on this disk
+            if Path(folder).stat().st_dev != Path().stat().st_dev:
+                return True
+    types = [kind for kind in cache.get("type") or () if kind != "reflink"]  # which few disks have
+    return types[:1] in (["hardlink"], ["symlink"])

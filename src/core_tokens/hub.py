@@ -81,15 +81,13 @@ class Hub:
     repo: str
     commit: str
     file: str = ""
-    _sizes: dict[str, int] = field(default_factory=dict)
+    _sizes: dict[str, int] | None = None
     _headers: dict[str, tensors.Header] = field(default_factory=dict)
     _versions: dict[str, str] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """The names of the files at the top."""
-        if not self._sizes:
-            self._sizes = _asked(self.at(""), self._list)
-        return sorted(self._sizes)
+        return sorted(self._files())
 
     def at(self, name: str) -> str:
         """How a message calls a file."""
@@ -185,14 +183,20 @@ class Hub:
 
     def _list(self) -> dict[str, int]:
         found = _info(self.repo, self.commit).siblings or []
-        files = [file for file in found if "/" not in file.rfilename]
-        return {file.rfilename: int(file.size or 0) for file in files}
+        sizes = {file.rfilename: file.size for file in found if "/" not in file.rfilename}
+        if not all(isinstance(size, int) for size in sizes.values()):
+            raise ValueError("a file without a size")
+        return {name: size for name, size in sizes.items() if size is not None}
+
+    def _files(self) -> dict[str, int]:
+        if self._sizes is None:
+            self._sizes = _asked(self.at(""), self._list)
+        return self._sizes
 
     def _size(self, name: str) -> int:
-        self.names()
-        if name not in self._sizes:
+        if name not in self._files():
             raise FileError(self.at(name), "no such file", f"one of {', '.join(self.names())}")
-        return self._sizes[name]
+        return self._files()[name]
 
     def _url(self, name: str) -> str:
         return hf_hub_url(self.repo, name, revision=self.commit)
@@ -233,6 +237,8 @@ def _asked(where: str, question: Callable[[], Result]) -> Result:
 
 def _wait(error: Exception, seconds: float | None) -> None:
     """Wait before another try, or raise the error if there is none left or it will not pass."""
+    if isinstance(error, httpx2.UnsupportedProtocol):
+        raise error
     if isinstance(error, HfHubHTTPError):
         if error.response.status_code not in PASSING:
             raise error
@@ -284,9 +290,11 @@ def _file_error(where: str, error: Exception) -> FileError:
             return _refused(where, error)
         case _BrokenError():
             return FileError(where, "answers that end early", "as many bytes as announced")
+        case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.UnsupportedProtocol():
+            found = "no connection to the hub"
         case _:
-            kind = type(error).__name__
-            return FileError(where, f"no connection to the hub ({kind})", "a hub at HF_ENDPOINT")
+            found = "a connection to the hub that fails"
+    return FileError(where, f"{found} ({type(error).__name__})", "a hub at HF_ENDPOINT")
 
 
 def _refused(where: str, error: HfHubHTTPError) -> FileError:
@@ -296,12 +304,10 @@ def _refused(where: str, error: HfHubHTTPError) -> FileError:
         case 401 | 403:
             right = "a token that may read it (HF_TOKEN, or `hf auth login`)"
         case 404:
-            right = "a file of the model"
-        case 429:
+            right = "a model, a revision and a file that are there"
+        case _ if status in PASSING:
             asked = _retry_after(error)
             right = f"patience: in {asked:.0f} seconds" if asked else "patience: later"
-        case _ if status >= 500:
-            right = "a hub in order: later"
         case _:
             right = "status 200 or 206"
     return FileError(where, f"status {status}", right)

@@ -94,7 +94,7 @@ def with_entry(text: str, key: str, name: str, values: dict[str, str]) -> str:
     node = _node(text, (key,))
     newline = "\r\n" if "\r\n" in text else "\n"
     if node.flow_style and node.value:
-        inner = ", ".join(f"{each}: {json.dumps(value)}" for each, value in values.items())
+        inner = ", ".join(f"{each}: {_quoted(value)}" for each, value in values.items())
         at = _span(node.value[-1])[1]
         return f"{text[:at]}, {_scalar(name)}: {{{inner}}}{text[at:]}"
     if node.flow_style:  # an empty one gives way to lines below its key
@@ -149,8 +149,11 @@ def _scalar(value: str) -> str:
         plain = _load(value) == value and not re.search(r"[\[\]{},#&*]|: ", value)
     except YAMLError:
         plain = False
-    if plain:
-        return value
+    return value if plain else _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    """Text in double quotes, as YAML reads it back."""
     quoted = json.dumps(value, ensure_ascii=False)  # YAML joins no pairs of surrogates
     return re.sub(UNWRITABLE, lambda found: f"\\u{ord(found[0]):04x}", quoted)
 

@@ -5,9 +5,7 @@ not know of it: it clears a stage's outputs before the stage runs, and this one 
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -16,36 +14,46 @@ from core_tokens.errors import FileError
 
 NAME = "source.json"
 
-Found = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""Source -> tensor -> what was found."""
+
+class Tensor(msgspec.Struct, frozen=True):
+    """One tensor as it was fetched."""
+
+    file: str
+    dtype: str
+    shape: list[int]
+    sha256: str
 
 
-def read(path: Path) -> Found:
+Fetched = dict[str, dict[str, Tensor]]
+"""Source -> name of the tensor -> what was found there."""
+
+
+def read(path: Path) -> Fetched:
     """What was fetched so far; nothing if there is no such file (FileError if it is another)."""
     if not path.exists():
         return {}
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, dict[str, Any]]])
+        return msgspec.json.decode(path.read_bytes(), type=Fetched)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise FileError(
             path, f"no record of what was fetched ({error})", f"it as it was: git checkout {path}"
         ) from error
 
 
-def with_fetched(path: Path, before: Found, source: str, place: Place, sha256: str) -> str:
+def with_fetched(path: Path, before: Fetched, source: str, place: Place, sha256: str) -> str:
     """The text of source.json with what was fetched now.
 
     Raises:
         FileError: the same source had other bytes before.
     """
-    known = before.get(source, {}).get(place.key, {}).get("sha256", sha256)
-    if known != sha256:
+    known = before.get(source, {}).get(place.key)
+    if known and known.sha256 != sha256:
         raise FileError(
             f"{source}: {place.key}",
             f"bytes with the sha256 {sha256}",
-            f"{known}, as {path} has it; if the source was meant to change, delete that file",
+            f"{known.sha256}, as {path} has it; delete that file if the source is meant to change",
         )
     entry = place.entry
-    found = {"file": place.file, "dtype": entry.dtype, "shape": entry.shape, "sha256": sha256}
-    after = dict(before) | {source: dict(before.get(source, {})) | {place.key: found}}
-    return json.dumps(after, indent=2, sort_keys=True) + "\n"
+    found = Tensor(place.file, entry.dtype, list(entry.shape), sha256)
+    after = before | {source: before.get(source, {}) | {place.key: found}}
+    return json.dumps(msgspec.to_builtins(after), indent=2, sort_keys=True) + "\n"

@@ -762,7 +762,7 @@ LASTING: dict[str, tuple[Fault, set[str], str]] = {
     "gated": (Status(403, code="GatedRepo"), set(REQUESTS), "a gated model"),
     "404": (Status(404), set(REQUESTS), "status 404"),
     "patience": (Status(429, retry_after=3600), set(REQUESTS), "3600 seconds"),
-    "redirect loop": (RedirectLoop(), set(REQUESTS), "no connection"),
+    "redirect loop": (RedirectLoop(), set(REQUESTS), "a connection to the hub that fails"),
     "no hub's answer": (Garbage(), {"model info"}, "that is not the hub's"),
     "long": (Long(), FILES, "asked for"),
     "long, chunked": (Long(chunked=True), FILES, "asked for"),
@@ -823,7 +823,7 @@ def test_fault_that_lasts_ends_in_one_line_at_once(
         (Header("Location", "/nowhere"), "status 404"),
         (Header("Location", "ftp://127.0.0.1/x"), "no connection"),
         (Status(403), "status 403"),
-        (RedirectLoop(), "no connection"),
+        (RedirectLoop(), "that fails (TooManyRedirects)"),
     ],
     ids=str,
 )
