@@ -69,7 +69,7 @@ LAYOUTS = {
 }
 
 
-ODD_NAMES = ["a: b #c", "007", "null", "[x]", "größe 模", 'it\'s "so"', " x ", "a\nb", "\x7f"]
+ODD_NAMES = ["a: b #c", "007", "null", "[x]", "größe 模", 'it\'s "so"', " x ", "😀"]
 """Of tensors: what YAML reads as something else than text, or not at all, unless it is quoted."""
 
 

@@ -458,8 +458,9 @@ def test_an_empty_list_is_refused_where_one_is_needed() -> None:
 def test_what_cannot_be_measured_natively_is_refused_before_anything_else(
     dtype: np.dtype[Any], token_ids: list[int]
 ) -> None:
-    name = "F64" if dtype == FLOAT64 else "F8"
-    message = rf"^W: found {name}; expected BF16, F16 or F32 for measure\.precision native$"
+    message = (
+        rf"^W: found {np.dtype(dtype)}; expected BF16, F16 or F32 for measure\.precision native$"
+    )
     with pytest.raises(TensorError, match=message):
         measure(np.full((2, 3), math.nan).astype(dtype), np.array(token_ids, np.int64), "native")
 

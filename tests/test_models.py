@@ -384,7 +384,16 @@ def test_name_of_a_folder_that_is_there_is_refused_and_the_folder_is_kept(
     assert (untracked.folder / "data" / "mine" / "notes.txt").read_text() == "precious"
 
 
-@pytest.mark.parametrize("left", [[], [".W.safetensors.tmp"], ["W.safetensors", "vocab.json"]])
+@pytest.mark.parametrize(
+    "left",
+    [
+        [],
+        [".W.safetensors.tmp"],
+        ["W.safetensors", "vocab.json"],
+        # What a branch that has the model leaves behind.
+        ["W.safetensors", "cluster_tokens.safetensors", "measurements.safetensors", "core.csv"],
+    ],
+)
 def test_what_a_killed_add_has_left_can_be_removed(
     untracked: Project, matrix: Path, left: list[str]
 ) -> None:

@@ -72,7 +72,11 @@ def test_as_bfloat16_two_pairs_are_one_and_tie_for_the_big_one(real: Repository)
     assert found["distance_ulp"]["max"] == 4
     assert found["distance_steps"]["max"] == 18
     assert found["cast"] == {"stored_bits": 32, "measured_bits": 16, "changed_tokens": 169}
-    assert found["matrix"] == {"dtype": {"F32": 32}, "tensor": {"model.embed_tokens.weight": 1}}
+    assert found["matrix"] == {
+        "dtype": {"F32": 32},
+        "measured": {"BF16": 16},
+        "tensor": {"model.embed_tokens.weight": 1},
+    }
     measured = load_file(real.path / "data/stories260k/measurements.safetensors")
     shared = np.flatnonzero(measured["populations"] == 2)
     pairs = [

@@ -77,7 +77,7 @@ def test_several_models_are_a_table_in_the_order_of_the_params(done: Project) ->
     (done.folder / "data" / "second").mkdir()
     for name in READ:
         (done.folder / "data" / "second" / name).write_bytes((done.data / name).read_bytes())
-    matrix = {"dtype": {"BF16": 16}, "tensor": {"lm_head.weight": 1}}
+    matrix = {"dtype": {"BF16": 16}, "measured": {"BF16": 16}, "tensor": {"lm_head.weight": 1}}
     metrics = {"matrix": matrix, "cast": {"changed_tokens": 0}}
     (done.data / "measure.json").write_text(json.dumps(metrics))
     assert done.command_here("summary") == Done(0, TABLE, "")
@@ -94,11 +94,12 @@ def test_a_model_without_a_cluster_is_a_line_too(tmp_path: Path) -> None:
 
 
 def test_matrix_is_named_with_what_rounding_lost(done: Project) -> None:
-    matrix = {"dtype": {"F32": 32}, "tensor": {"model.embed_tokens.weight": 1}}
+    tensor = {"model.embed_tokens.weight": 1}
+    matrix = {"dtype": {"F32": 32}, "measured": {"BF16": 16}, "tensor": tensor}
     metrics = {"matrix": matrix, "cast": {"changed_tokens": 1234}}
     (done.data / "measure.json").write_text(json.dumps(metrics))
     assert done.command_here("summary").out.splitlines()[1] == (
-        "  matrix          model.embed_tokens.weight, F32; rounded to bfloat16, "
+        "  matrix          model.embed_tokens.weight, F32 taken as BF16, "
         "which changed 1,234 of the tokens below"
     )
 

@@ -214,7 +214,11 @@ def test_the_metrics_of_measurements() -> None:
         "ulp_exponent": -6,
         "origin": {"index": 2, "population": 3, "token": 40, "norm": 5.0},
         "cast": {"stored_bits": 32, "measured_bits": 16, "changed_tokens": 3},
-        "matrix": {"dtype": {"F32": 32}, "tensor": {"lm_head.weight": 1}},
+        "matrix": {
+            "dtype": {"F32": 32},
+            "measured": {"BF16": 16},
+            "tensor": {"lm_head.weight": 1},
+        },
         "distance_ulp": {"max": 32.0, "mean": 7.3, "median": 1.5},
         "distance_steps": {"max": 3, "mean": 1.6, "median": 2},
         "distance_l2_in_ulp": {
@@ -233,7 +237,7 @@ def test_the_metrics_of_no_measurements_are_zeros() -> None:
         "ulp_exponent": -133,
         "origin": {"index": -1, "population": 0, "token": -1, "norm": 0.0},
         "cast": {"stored_bits": 16, "measured_bits": 16, "changed_tokens": 0},
-        "matrix": {"dtype": {"BF16": 16}, "tensor": {"W": 1}},
+        "matrix": {"dtype": {"BF16": 16}, "measured": {"BF16": 16}, "tensor": {"W": 1}},
         "distance_ulp": nothing,
         "distance_steps": nothing,
         "distance_l2_in_ulp": nothing,

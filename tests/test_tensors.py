@@ -409,3 +409,24 @@ def test_any_file_is_read_or_refused_with_an_error_of_ours(
             read()
         except CoreTokensError as error:
             assert str(path) in str(error)  # noqa: PT017 (both outcomes are right)
+
+
+# ---- what a message shows of a file -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "a\u202eb", "\x7f"])
+def test_a_name_that_a_terminal_would_obey_is_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "x", **{name: np.zeros(2, np.float32)})
+    with pytest.raises(FileError) as caught:
+        tensors.entries(path)
+    assert ascii(name) in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_long_list_is_cut_with_those_of_no_layer_first() -> None:
+    entry = tensors.Entry("F32", (2, 2), 0)
+    there = {f"model.layers.{n}.w": entry for n in range(5000)} | {"wte.weight": entry}
+    text = tensors.listed(there)
+    assert text.startswith("wte.weight F32[2, 2], model.layers.0.w F32[2, 2], ")
+    assert text.endswith(", and 4,981 more")
+    assert text.count("F32") == tensors.LISTED

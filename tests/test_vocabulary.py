@@ -138,7 +138,7 @@ def test_anything_else_is_refused_in_one_line(
         read(path)
     assert found in caught.value.found
     assert str(caught.value).startswith(f"{path}: found no list of tokens (")
-    assert str(caught.value).endswith("; expected a vocab.json")
+    assert str(caught.value).endswith('; expected [{"class": …, "text": …}, …]')
     assert len(str(caught.value)) < 400
 
 

@@ -16,6 +16,7 @@ from core_tokens.errors import FileError, TensorError
 HEADS = (
     "lm_head.weight",
     "embed_out.weight",
+    "lm_head.linear.weight",
     "output_layer.weight",
 )
 """Unembeddings, with any prefix."""
@@ -24,6 +25,7 @@ OUTPUTS = (
     "language_model.output.weight",
     "model.transformer.ff_out.weight",
     "head.weight",
+    "unembedding.weight",
 )
 """Unembeddings by the whole name, which ends as others do further down."""
 EMBEDDINGS = (
@@ -39,11 +41,16 @@ EMBEDDINGS = (
     "shared.weight",
 )
 """Input embeddings, with any prefix (``transformer.wte.weight``)."""
+INPUTS = ("embedding.weight", "model.embeddings.weight")
+"""Input embeddings by the whole name."""
 QUANTIZED = ("qweight", "weight_packed", "weight_scale", "weight_scale_inv", "weight.absmax",
              "weight.scb", "SCB", "qzeros", "scales")  # fmt: skip
 """What stands in place of, or beside, ``weight`` where numbers are codes to be scaled."""
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+
+OTHER_FORMS = {".bin", ".pt", ".pth", ".ckpt", ".gguf"}
+"""Suffixes of weights that are not read."""
 
 Which = Literal["unembedding", "embedding"]
 
@@ -109,7 +116,7 @@ def locate(files: Files, tensor: str | None = None, which: Which = "unembedding"
             )
         return _checked(files, file_of, stored[tensor])
     heads = _known(stored, HEADS, OUTPUTS)
-    embeddings = _known(stored, EMBEDDINGS)
+    embeddings = _known(stored, EMBEDDINGS, INPUTS)
     tied = _config(files).get("tie_word_embeddings") is True
     if which == "unembedding":
         if not heads and not tied:
@@ -141,7 +148,7 @@ def _files_of_tensors(files: Files) -> dict[str, str]:
     if not single and INDEX not in names:
         there = [name for name in names if name.endswith(".safetensors")]
         if len(there) != 1:
-            weights = [name for name in names if PurePath(name).suffix in PICKLES] or there
+            weights = [name for name in names if PurePath(name).suffix in OTHER_FORMS] or there
             found = f"neither {SINGLE} nor {INDEX}"
             found += f", but {', '.join(sorted(weights))}" if weights else ""
             raise FileError(files.at(""), found, "one of them (pickles are not read)")
@@ -150,14 +157,11 @@ def _files_of_tensors(files: Files) -> dict[str, str]:
         return dict.fromkeys(files.header(single).entries, single)
     shards = _json(files, INDEX).get("weight_map")
     if not isinstance(shards, dict) or not all(
-        isinstance(shard, str) and PurePath(shard).name == shard for shard in shards.values()
+        isinstance(shard, str) and PurePath(shard).name == shard and (name + shard).isprintable()
+        for name, shard in shards.items()
     ):
         raise FileError(files.at(INDEX), "no weight_map", "tensor names with files beside it")
     return shards
-
-
-PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".gguf"}
-"""Suffixes of weights in other forms."""
 
 
 def _aliases(files: Files, file_of: dict[str, str]) -> dict[str, str]:
@@ -219,8 +223,10 @@ def _is_matrix(entry: tensors.Entry) -> bool:
 
 
 def _listed(files: Files, file_of: dict[str, str]) -> str:
-    """Tensors with their dtypes and shapes, for a message."""
-    return tensors.listed(_entries(files, file_of))
+    """Tensors with their dtypes and shapes, for a message; no more headers than it needs."""
+    some = {name: file_of[name] for name in tensors.most_telling(file_of)}
+    more = len(file_of) - len(some)
+    return tensors.listed(_entries(files, some)) + (f", and {more:,} more" if more else "")
 
 
 def _entries(files: Files, file_of: dict[str, str]) -> dict[str, tensors.Entry]:

@@ -1,5 +1,6 @@
 """From a command line to an exit code: every error a user can cause is one line on stderr."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -18,8 +19,12 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
     except CoreTokensError as error:
         print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:  # who reads, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

@@ -231,7 +231,9 @@ def _asked(where: str, question: Callable[[], Result]) -> Result:
                 raise FileError(where, "a token beyond ASCII", "one of the hub's") from error
             except NOT_THE_HUB as error:
                 raise FileError(
-                    where, "an answer that is not the hub's", "a hub at HF_ENDPOINT"
+                    where,
+                    f"an answer that is not the hub's ({type(error).__name__})",
+                    "a hub at HF_ENDPOINT, and a network, a proxy and a token that can be used",
                 ) from error
 
 
@@ -271,6 +273,10 @@ def _explained(where: str) -> Iterator[None]:
         raise _file_error(where, error) from None
     except (_BrokenError, httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _file_error(where, error) from None
+    except ImportError as error:
+        raise FileError(
+            where, "a proxy that needs another package", "pip install 'httpx2[socks]'"
+        ) from error
 
 
 def _file_error(where: str, error: Exception) -> FileError:

@@ -92,9 +92,7 @@ def measure(
     """
     rounded = precision == "bfloat16"
     if not (rounded or matrix.dtype in LATTICES):
-        raise TensorError(
-            "W", f"F{8 * matrix.dtype.itemsize}", "BF16, F16 or F32 for measure.precision native"
-        )
+        raise TensorError("W", f"{matrix.dtype}", "BF16, F16 or F32 for measure.precision native")
     check_token_ids(token_ids, len(matrix))
     groups = identical_rows(matrix, token_ids, as_bfloat16=rounded)
     vectors = matrix[token_ids[groups.first]]

@@ -15,6 +15,12 @@ from core_tokens.files import replacing, write_all
 from core_tokens.measurements import check_not_empty, check_token_ids, measure
 
 MATRIX, VOCABULARY, CLUSTER = "W.safetensors", "vocab.json", "cluster_tokens.safetensors"
+OF_STAGES = (
+    "cluster.json", "populations.csv", "measurements.safetensors", "measure.json", "tokens.csv",
+    "shells.csv", "curve_ulp.csv", "curve_steps.csv", "curve_l2.csv", "core_tokens.safetensors",
+    "core.json", "core.csv", "halo.csv",
+)  # fmt: skip
+"""What else lies in the folder of a model."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +164,12 @@ def remove(name: str) -> None:
 
 
 def _check_leftover(folder: Path) -> None:
-    """Refuse to clear a folder that holds more than an ``add`` leaves when it is killed."""
-    ours = {".gitignore", provenance.NAME}
-    for name in (MATRIX, VOCABULARY, CLUSTER, provenance.NAME):
+    """Refuse to clear a folder that holds more than what ``add`` and the stages write.
+
+    Such is left by an ``add`` that was killed, or by a branch that has the model.
+    """
+    ours = {".gitignore"}
+    for name in (MATRIX, VOCABULARY, CLUSTER, provenance.NAME, *OF_STAGES):
         ours |= {name, f".{name}.tmp", f"{name}.dvc"}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in ours:
@@ -175,7 +184,7 @@ def _check_name(command: str, name: str) -> None:
 
 def _dvc_add(targets: list[Path]) -> None:
     """Track files with DVC."""
-    command = [sys.executable, "-m", "dvc", "add", *map(str, targets)]
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", *map(str, targets)]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

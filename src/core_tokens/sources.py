@@ -23,6 +23,8 @@ from core_tokens.tokenizer import tokens_of
 HUB = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([^@\s]+))?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REPLICA = "replica:"
+OTHER_TOKENIZERS = {"tokenizer.model", "spiece.model", "vocab.txt", "vocab.json", "tekken.json"}
+"""Files of tokenizers in forms that are not read."""
 FORMS = ", ".join(
     ["hf://org/model", *(f"{REPLICA}{name}" for name in replica.REPLICAS),
      "or the path of a safetensors file or a model's folder"]
@@ -128,11 +130,19 @@ def vocabulary_of(files: Files, rows: int) -> list[vocabulary.Token]:
 
     A tokenizer that cannot be read is no reason to do without the matrix: a line says so.
     """
-    if TOKENIZER not in files.names():
+    names = files.names()
+    if TOKENIZER not in names:
+        others = ", ".join(name for name in names if name in OTHER_TOKENIZERS)
+        if others:
+            _note(f"{files.at('')}: {others}, but no {TOKENIZER}")
         return []
     content = files.read(TOKENIZER)
     try:
         return tokens_of(content, rows, files.at(TOKENIZER))
     except FileError as error:
-        print(f"note: {error}; the tokens' text stays unknown", file=sys.stderr)
+        _note(str(error))
         return []
+
+
+def _note(what: str) -> None:
+    print(f"note: {what}; the tokens' text stays unknown", file=sys.stderr)

@@ -69,8 +69,10 @@ def _matrix(path: Path) -> tuple[str, int]:
         return "", 0
     try:
         metrics = json.loads(path.read_bytes())
-        (tensor,), (dtype,) = metrics["matrix"]["tensor"], metrics["matrix"]["dtype"]
-        return f"{tensor}, {dtype}", int(metrics["cast"]["changed_tokens"])
+        (tensor,), (stored,) = metrics["matrix"]["tensor"], metrics["matrix"]["dtype"]
+        (measured,) = metrics["matrix"]["measured"]
+        taken = stored if measured == stored else f"{stored} taken as {measured}"
+        return f"{tensor}, {taken}", int(metrics["cast"]["changed_tokens"])
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(path, "other metrics", "those of `measure`: dvc repro") from error
 
@@ -92,7 +94,7 @@ def summary(model: str, settings: params.Params) -> str:
     elif source:
         lines.append(f"  source          {source}")
     if found.matrix:
-        lost = f"; rounded to bfloat16, which changed {found.changed:,} of the tokens below"
+        lost = f", which changed {found.changed:,} of the tokens below"
         lines.append(f"  matrix          {found.matrix}{lost if found.changed else ''}")
     if len(found.within) == 0:
         lines.append("  no cluster: no two tokens with non-zero rows are adjacent")
@@ -118,7 +120,7 @@ def _numbers(found: _Found) -> list[str]:
     return [
         f"  cluster         {len(token_ids):,} tokens, ids {token_ids.min()} to {token_ids.max()}",
         f"  unique vectors  {len(vectors):,} of {_count(vectors.shape[1], 'dimension')}, "
-        f"populations {populations.min()} to {populations.max():,}",
+        f"populations {populations.min():,} to {populations.max():,}",
         f"  Big One         index {origin}, {_count(populations[origin], 'token')} "
         f"(the first is {first}), norm {norm:.6f}",
         f"  ulp             2^{int(np.log2(ulp))} = {ulp:.6e}, at the median |component| "

@@ -120,6 +120,10 @@ def populations_table(clustering: Clustering) -> str:
     return csv_text(("rank", "population", "in_cluster", "first_tokens"), rows)
 
 
+LATTICE_NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+"""The dtypes that rows are measured in -> their safetensors names."""
+
+
 def measure_metrics(measured: Measurements, stored: str, bits: int, tensor: str) -> Metrics:
     """measure.json: what can be said before a radius is chosen.
 
@@ -131,6 +135,7 @@ def measure_metrics(measured: Measurements, stored: str, bits: int, tensor: str)
         bits: its width.
         tensor: what the matrix is called in its checkpoint.
     """
+    bits_measured = 8 * measured.vectors.dtype.itemsize
     origin, present = measured.origin, len(measured.token_ids) > 0
     metrics: Metrics = {
         "tokens": len(measured.token_ids),
@@ -144,10 +149,14 @@ def measure_metrics(measured: Measurements, stored: str, bits: int, tensor: str)
         },
         "cast": {
             "stored_bits": bits,
-            "measured_bits": 8 * measured.vectors.dtype.itemsize,
+            "measured_bits": bits_measured,
             "changed_tokens": measured.changed_tokens,
         },
-        "matrix": {"dtype": {stored: bits}, "tensor": {tensor: 1}},
+        "matrix": {
+            "dtype": {stored: bits},
+            "measured": {LATTICE_NAMES[measured.vectors.dtype.name]: bits_measured},
+            "tensor": {tensor: 1},
+        },
     }
     with np.errstate(over="ignore"):
         in_ulp = np.ldexp(measured.distance_l2, -measured.ulp_exponent)

@@ -6,7 +6,7 @@ schema names, with their dtypes and with dimensions that agree.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ class Header:
     metadata: dict[str, str]
 
 
+LISTED = 20
+"""How many tensors a message names."""
 LENGTH_BYTES = 8
 """A file begins with the length of its header, little-endian."""
 LONGEST_HEADER = 100_000_000
@@ -93,12 +95,12 @@ def header(path: Path) -> Header:
         raise FileError(path, "no such file", "a safetensors file")
     if not path.is_file():
         raise FileError(path, "a folder or a device", "a safetensors file")
-    try:
-        with safe_open(path, "np"):
-            pass
-    except (SafetensorError, ValueError) as error:
-        raise _not_safetensors(path, str(error)) from error
-    with path.open("rb") as file:
+    with path.open("rb") as file:  # first: the library calls a file that may not be read missing
+        try:
+            with safe_open(path, "np"):
+                pass
+        except (SafetensorError, ValueError) as error:
+            raise _not_safetensors(path, str(error)) from error
         length = header_length(path, file.read(LENGTH_BYTES), path.stat().st_size)
         return parse_header(path, file.read(length), path.stat().st_size)
 
@@ -130,6 +132,8 @@ def parse_header(where: str | Path, text: bytes, size: int) -> Header:
         raise _not_safetensors(where, str(error)) from error
     data = LENGTH_BYTES + len(text)
     for name, tensor in stored.items():
+        if not (name + tensor.dtype).isprintable():  # a terminal would obey it
+            raise _not_safetensors(where, f"the name {name!a}, dtype {tensor.dtype!a}")
         begin, end = tensor.data_offsets
         nbytes = end - begin
         if tensor.dtype in FLOATS:
@@ -200,8 +204,16 @@ def entries_of(path: Path, names: list[str]) -> dict[str, Entry]:
 
 
 def listed(there: Mapping[str, Entry]) -> str:
-    """Tensors with their dtypes and shapes, as a message shows them."""
-    return ", ".join(f"{name} {entry}" for name, entry in sorted(there.items())) or "no tensors"
+    """Tensors with their dtypes and shapes, as a message shows them, those of no layer first."""
+    shown = [f"{name} {there[name]}" for name in most_telling(there)]
+    more = len(there) - len(shown)
+    return ", ".join([*shown, f"and {more:,} more"] if more else shown) or "no tensors"
+
+
+def most_telling(names: Iterable[str]) -> list[str]:
+    """The names that a message has room for: those of no layer first, in their order."""
+    numbered = {name: any(part.isdecimal() for part in name.split(".")) for name in names}
+    return sorted(numbered, key=lambda name: (numbered[name], name))[:LISTED]
 
 
 def read(path: Path, schema: Schema, *, skip: str = "") -> dict[str, NDArray[Any]]:

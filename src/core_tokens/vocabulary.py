@@ -62,7 +62,9 @@ def read(path: Path, rows: int | None = None) -> list[Token]:
     except OSError as error:
         raise FileError(path, str(error.strerror), "a file that can be read") from error
     except ValueError as error:
-        raise FileError(path, f"no list of tokens ({error})", "a vocab.json") from error
+        raise FileError(
+            path, f"no list of tokens ({error})", '[{"class": …, "text": …}, …]'
+        ) from error
     _check_shown(path, enumerate(tokens))
     if rows is not None:
         check_covers(tokens, rows, path)

@@ -411,6 +411,7 @@ def test_native_precision_keeps_the_stored_dtype(
         "stored_bits": bits, "measured_bits": bits, "changed_tokens": 0,
     }  # fmt: skip
     assert metrics(ready)["matrix"]["dtype"] == {name: bits}
+    assert metrics(ready)["matrix"]["measured"] == {name: bits}
     for radius, core in (("0", 2), ("1e9", 6)):
         ready.write_params(NATIVE, radius=radius)
         assert ready.stage_here("extract", "tiny") == Done(0, "", "")
@@ -430,7 +431,7 @@ def test_native_precision_of_float64_is_refused(done: Project) -> None:
     done.write_tensors("W.safetensors", {"W": project.tiny_matrix().astype(np.float64)})
     done.write_params(NATIVE)
     project.check_stage_refuses(
-        done, "measure", "W.safetensors: W: found F64; expected BF16, F16 or F32"
+        done, "measure", "W.safetensors: W: found float64; expected BF16, F16 or F32"
     )
 
 
@@ -470,4 +471,6 @@ def test_tensor_that_was_taken_stands_in_the_metrics(ready: Project) -> None:
         safetensors.numpy.save({"W": project.tiny_matrix()}, {"tensor": "lm_head.weight"})
     )
     assert ready.stage_here("measure", "tiny") == Done(0, "", "")
-    assert metrics(ready)["matrix"] == {"dtype": {"BF16": 16}, "tensor": {"lm_head.weight": 1}}
+    assert metrics(ready)["matrix"] == {
+        "dtype": {"BF16": 16}, "measured": {"BF16": 16}, "tensor": {"lm_head.weight": 1},
+    }  # fmt: skip
