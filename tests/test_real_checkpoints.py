@@ -105,5 +105,6 @@ def test_a_model_without_a_cluster_passes_every_stage_with_zeros(real: Repositor
     assert metrics(real, "tinystories-656k", "measure")["tokens"] == 0
     core = metrics(real, "tinystories-656k", "core")
     assert core["core"]["tokens"] == core["halo"]["tokens"] == 0
+    assert set(core["core"]["classes"].values()) == set(core["halo"]["classes"].values()) == {0}
     assert "no cluster" in real.run("core-tokens", "summary", "tinystories-656k").stdout
     real.dvc("plots", "show", "--out", "plots")

@@ -377,7 +377,8 @@ def test_the_table_of_tokens_holds_those_that_were_measured() -> None:
         tokens_table(ids, known)
         == 'token,class,text\n2,padding,\n0,special,<s>\n1,ordinary," a,b"\n'
     )
-    assert tokens_table(ids, []) == "token,class,text\n"
+    assert tokens_table(ids[:0], known) == "token,class,text\n"
+    assert tokens_table(ids, []) == "token\n"
 
 
 def test_counts_by_class_stand_beside_the_sizes_where_they_are_known() -> None:

@@ -188,7 +188,6 @@ def test_counts_are_per_class_and_name_all_of_them() -> None:
 
 def test_of_unknown_tokens_there_are_no_counts() -> None:
     assert counts([], np.array([1, 2, 3])) == {}
-    assert counts({}, []) == {}
 
 
 @given(lists_of_tokens().filter(bool), st.data())
@@ -322,9 +321,17 @@ def test_a_table_of_tokens_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_table_without_rows_or_none_at_all_knows_nothing(tmp_path: Path) -> None:
     path = tmp_path / "tokens.csv"
-    assert read_texts(path, [1]) == {}
+    assert read_texts(path, [1]) is None
     path.write_text(tokens_table(np.array([1]), []))
-    assert read_texts(path, [1]) == {}
+    assert read_texts(path, [1]) is None
+    assert counts(None, []) == counts([], []) == {}
+
+
+def test_a_table_of_no_tokens_is_known_and_counts_none(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.csv"
+    path.write_text(tokens_table(np.empty(0, np.int64), [Token("ordinary", "a")]))
+    assert read_texts(path, []) == {}
+    assert counts({}, []) == dict.fromkeys(CLASSES, 0)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +339,7 @@ def test_a_table_without_rows_or_none_at_all_knows_nothing(tmp_path: Path) -> No
     [
         (b"token,class,text\n1,ordinary,a\n", "no token 2"),
         (b"token,class\n1,ordinary\n", "no table of tokens"),
+        (b"token,class,text\n", "no token 2"),
         (b"token,class,text\nx,ordinary,a\n", "no table of tokens"),
         (b"token,class,text\n2,odd,a\n", "no table of tokens"),
         (b"token,class,text\n2\n", "no table of tokens"),

@@ -139,7 +139,7 @@ def _halo(found: _Found, folder: Path) -> list[str]:
     halo, measured = np.flatnonzero(~found.within), found.measured
     if not len(halo):
         return []
-    texts = vocabulary.read_texts(folder / "tokens.csv")
+    texts = vocabulary.read_texts(folder / "tokens.csv") or {}
     wide = max(8, len(str(measured["distance_steps"].max())))  # of float32 it may be ten digits
     title = f"    {'token':>8} {'ulp':>10} {'steps':>{wide}} {'L2':>12} {'population':>11}"
     lines = [title + ("  class        text" if texts else "")]

@@ -236,14 +236,14 @@ RULERS = ("distance_ulp", "distance_steps", "distance_l2")
 def distances_table(
     token_ids: NDArray[np.int64],
     measured: Mapping[str, NDArray[Any]],
-    texts: Mapping[int, Token],
+    texts: Mapping[int, Token] | None,
 ) -> str:
     """core.csv or halo.csv: tokens under all three rulers, with population, class and text.
 
     Args:
         token_ids: int64[n], of the core or of the halo.
         measured: the tensors of measurements.safetensors.
-        texts: token -> its class and text, as far as they are known.
+        texts: token -> its class and text, None if unknown.
     """
     vector_of = dict(zip(measured["token_ids"].tolist(), measured["vector_of_token"], strict=True))
     shown = {name: [_plain(value) for value in measured[name]] for name in RULERS}
@@ -252,23 +252,22 @@ def distances_table(
     for token in token_ids.tolist():
         vector = vector_of[token]
         distances = (shown[name][vector] for name in RULERS)
-        known = texts.get(token)
+        known = texts.get(token) if texts else None
         said = (known.kind, known.text or "") if known else ("", "")
         rows.append((token, *distances, populations[vector], *said))
     return csv_text(("token", *RULERS, "population", "class", "text"), rows)
 
 
 def tokens_table(token_ids: NDArray[np.int64], tokens: Sequence[Token]) -> str:
-    """tokens.csv: class and text of the tokens that were measured; no rows where unknown.
+    """tokens.csv: class and text of the tokens that were measured; no such columns if unknown.
 
     Args:
         token_ids: int64[n].
         tokens: one for each row of the matrix, or none.
     """
-    rows = [
-        (token, tokens[token].kind, tokens[token].text or "")
-        for token in (token_ids.tolist() if tokens else [])
-    ]
+    if not tokens:
+        return csv_text(("token",), [])
+    rows = [(token, tokens[token].kind, tokens[token].text or "") for token in token_ids.tolist()]
     return csv_text(("token", "class", "text"), rows)
 
 

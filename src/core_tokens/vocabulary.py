@@ -71,12 +71,12 @@ def read(path: Path, rows: int | None = None) -> list[Token]:
     return tokens
 
 
-def read_texts(path: Path, token_ids: Iterable[int] = ()) -> dict[int, Token]:
-    """Read tokens.csv, what is known of each token that was measured; {} where nothing is.
+def read_texts(path: Path, token_ids: Iterable[int] = ()) -> dict[int, Token] | None:
+    """Read tokens.csv, what is known of each token that was measured; None where nothing is.
 
     Args:
         path: of the file; one that is missing knows nothing.
-        token_ids: those that must be there, if any is.
+        token_ids: those that must be there, unless nothing is known.
 
     Raises:
         FileError: other columns or classes, text that would not show as itself, or a token is
@@ -85,6 +85,8 @@ def read_texts(path: Path, token_ids: Iterable[int] = ()) -> dict[int, Token]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file, strict=True)
+            if not set(rows.fieldnames or ()) - {"token"}:
+                return None
             found = {
                 int(row["token"]): msgspec.convert(
                     {"class": row["class"], "text": row["text"] or None}, Token
@@ -92,11 +94,11 @@ def read_texts(path: Path, token_ids: Iterable[int] = ()) -> dict[int, Token]:
                 for row in rows
             }
     except FileNotFoundError:
-        return {}
+        return None
     except (ValueError, KeyError, TypeError, csv.Error, msgspec.ValidationError) as error:
         raise FileError(path, f"no table of tokens ({error})", "that of `measure`") from error
     _check_shown(path, found.items())
-    missing = [token for token in token_ids if token not in found] if found else []
+    missing = [token for token in token_ids if token not in found]
     if missing:
         raise FileError(path, f"no token {missing[0]}", "every token that was measured")
     return found
@@ -120,10 +122,13 @@ def check_covers(tokens: Sequence[Token], rows: int, where: str | Path = "vocab.
 
 
 def counts(
-    tokens: Sequence[Token] | Mapping[int, Token], token_ids: Iterable[int]
+    tokens: Sequence[Token] | Mapping[int, Token] | None, token_ids: Iterable[int]
 ) -> dict[str, int]:
-    """Tokens per class among some ids, all of CLASSES in their order; {} if unknown."""
-    if not tokens:
+    """Tokens per class among some ids, all of CLASSES in their order; {} if unknown.
+
+    Unknown is no list of tokens, or an empty one; a table that has no rows is known.
+    """
+    if tokens is None or tokens == []:
         return {}
     found = Counter(tokens[token_id].kind for token_id in token_ids)
     return {kind: found[kind] for kind in CLASSES}
