@@ -9,6 +9,8 @@ import numpy as np
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from core_tokens.bits import LATTICES, from_ordered
+
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 E4M3, E5M2 = np.dtype(ml_dtypes.float8_e4m3fn), np.dtype(ml_dtypes.float8_e5m2)
@@ -220,3 +222,23 @@ def cases(
     matrix = draw(matrices(draw(st.sampled_from(list(dtypes))), native=native))
     order = draw(st.permutations(range(len(matrix))))
     return matrix, np.array(order[: draw(st.integers(1, len(matrix)))], np.int64)
+
+
+NEAR = [0, 1, 2, 3, 4, 5, 8, 9, 16, 127, 128, 129, 255, 256]
+"""Ordered integers: zero, subnormals, the steps about powers of two."""
+
+
+@st.composite
+def lattices(draw: st.DrawFn) -> NDArray[Any]:
+    """Finite vectors of few values each, float[1 to 8, 1 to 4] of a dtype that is measured."""
+    dtype = draw(st.sampled_from(NATIVE))
+    bits, width = LATTICES[dtype].mantissa_bits, 8 * dtype.itemsize
+    values = st.one_of(
+        st.sampled_from(NEAR),
+        st.sampled_from([(1 << width - 3) + near for near in NEAR]),
+        st.integers(0, (((1 << width - 1 - bits) - 1) << bits) - 1),
+    )
+    signed = st.tuples(values, st.sampled_from([1, -1])).map(lambda pair: pair[0] * pair[1])
+    rows, dims = draw(st.integers(1, 8)), draw(st.integers(1, 4))
+    drawn = draw(st.lists(signed, min_size=rows * dims, max_size=rows * dims))
+    return from_ordered(np.array(drawn, np.int64).reshape(rows, dims), dtype)

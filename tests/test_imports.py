@@ -25,6 +25,11 @@ MAY_IMPORT = {
     "clusters": {"errors", "bits", "groups", "distances", "neighbours"},
     "measurements": {"errors", "bits", "groups", "distances"},
     "core": {"errors"},
+    "structure": set[str](),
+    "structure.diversity": {"bits", "structure"},
+    "structure.quantization": {"bits", "structure"},
+    "structure.cross_section": {"errors", "bits", "distances", "structure"},
+    "structure.adjacency": {"bits", "structure"},
     "tables": set[str](),
 }
 """The pure modules from the bottom up, and what each may import of the package."""

@@ -1,0 +1,133 @@
+"""Which vectors are neighbours on the lattice?
+
+Two graphs over the distinct vectors: "face", where two differ by one lattice step in exactly one
+dimension, and "L-infinity 1", where they differ by one step at most in every dimension. Both are
+symmetric; steps are those of the ordered integers, where -0 and +0 are one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from core_tokens.bits import ordered
+
+COORDINATES = 8
+BLOCK_VALUES = 1 << 22
+"""Pairs are compared in blocks of about this many components."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An undirected graph over vectors.
+
+    Attributes:
+        edges: int64[edges, 2], the smaller position first, in lexicographic order.
+        lengths: int64[edges], L1 distance in lattice steps.
+        degrees: int64[vectors].
+        component: int64[vectors], numbered by their first vector.
+        populations: int64[vectors], tokens per vector.
+    """
+
+    edges: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    degrees: NDArray[np.int64]
+    component: NDArray[np.int64]
+    populations: NDArray[np.int64]
+
+    @property
+    def isolated(self) -> int:
+        """Vectors without a neighbour."""
+        return int((self.degrees == 0).sum())
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Vectors of each component: int64[components]."""
+        return np.bincount(self.component)
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """Tokens of each component: int64[components]."""
+        counts = np.bincount(self.component, weights=self.populations)
+        return np.asarray(counts, np.int64)
+
+    @property
+    def largest(self) -> int:
+        """The component with the most vectors, of equals the most tokens; -1 if there is none."""
+        if len(self.degrees) == 0:
+            return -1
+        return int(np.lexsort((-self.tokens, -self.sizes))[0])
+
+    def packing(self, dims: int) -> NDArray[np.float64]:
+        """Of the 2 * dims face neighbours that a vector could have, the share that is there."""
+        return self.degrees / (2 * dims)
+
+
+@dataclass(frozen=True)
+class Adjacency:
+    """The two graphs; every edge of ``face`` is one of ``linf``."""
+
+    face: Graph
+    linf: Graph
+
+
+def adjacency(vectors: NDArray[Any], populations: NDArray[np.int64]) -> Adjacency:
+    """Find all neighbours, exactly.
+
+    A k-d tree over the few dimensions that take the most values proposes pairs that may be within
+    one step of each other everywhere; all their components decide.
+
+    Args:
+        vectors: float[vectors, dims] of a dtype of ``bits.LATTICES``, finite and distinct.
+        populations: int64[vectors], tokens per vector.
+    """
+    lattice = ordered(vectors)
+    near: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
+    lengths: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    for pairs in _candidates(lattice):
+        steps = np.subtract(lattice[pairs[:, 0]], lattice[pairs[:, 1]], dtype=np.int64)
+        np.abs(steps, out=steps)
+        within = steps.max(axis=1) <= 1
+        near.append(pairs[within])
+        lengths.append(steps[within].sum(axis=1))
+    edges, length = np.concatenate(near), np.concatenate(lengths)
+    order = np.lexsort((edges[:, 1], edges[:, 0]))
+    edges, length = edges[order], length[order]
+    face = length == 1
+    return Adjacency(
+        _graph(edges[face], length[face], populations), _graph(edges, length, populations)
+    )
+
+
+def _candidates(lattice: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
+    """Pairs of rows at most one step apart in the dimensions looked at: int64[<= block, 2]."""
+    if len(lattice) < 2:
+        return
+    columns = np.sort(lattice, axis=0)
+    distinct = (columns[1:] != columns[:-1]).sum(axis=0)
+    chosen = np.argsort(-distinct, kind="stable")[:COORDINATES]
+    tree = KDTree(lattice[:, chosen].astype(np.float64))
+    pairs = tree.query_pairs(1, p=np.inf, output_type="ndarray").astype(np.int64, copy=False)
+    step = max(1, BLOCK_VALUES // lattice.shape[1])
+    for start in range(0, len(pairs), step):
+        yield pairs[start : start + step]
+
+
+def _graph(
+    edges: NDArray[np.int64], lengths: NDArray[np.int64], populations: NDArray[np.int64]
+) -> Graph:
+    count = len(populations)
+    degrees = np.bincount(edges.reshape(-1), minlength=count)
+    links = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (count, count))
+    _, labels = connected_components(links, directed=False)
+    _, first, component = np.unique(labels, return_index=True, return_inverse=True)
+    number = np.argsort(np.argsort(first))
+    return Graph(
+        edges, lengths, np.asarray(degrees, np.int64),
+        np.asarray(number[component.reshape(-1)], np.int64), populations,
+    )  # fmt: skip

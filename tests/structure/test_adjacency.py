@@ -1,0 +1,97 @@
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from core_tokens.bits import from_ordered, ordered
+from core_tokens.structure import adjacency as module
+from core_tokens.structure.adjacency import Graph, adjacency
+from strategies import BFLOAT16, NATIVE
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Distinct vectors a few steps apart, about zero or about 1, and their populations."""
+    dtype = draw(st.sampled_from(NATIVE))
+    centre = draw(st.sampled_from([0, int(ordered(np.ones(1, dtype))[0]), -1]))
+    dims = draw(st.integers(1, 11))
+    step = st.integers(-2, 2)
+    rows = draw(st.lists(st.tuples(*[step] * dims), min_size=1, max_size=14, unique=True))
+    populations = draw(st.lists(st.integers(1, 5), min_size=len(rows), max_size=len(rows)))
+    return from_ordered(np.array(rows) + centre, dtype), np.array(populations)
+
+
+def check(graph: Graph, count: int, edges: dict[tuple[int, int], int]) -> None:
+    """The graph is that of these edges, pair -> length, by plain search."""
+    assert [tuple(edge) for edge in graph.edges.tolist()] == sorted(edges)
+    assert graph.lengths.tolist() == [edges[edge] for edge in sorted(edges)]
+    component = list(range(count))
+    for _ in range(count):
+        for a, b in edges:
+            component[a] = component[b] = min(component[a], component[b])
+    first = sorted(set(component))
+    assert graph.component.tolist() == [first.index(each) for each in component]
+    assert graph.degrees.tolist() == [sum(at in edge for edge in edges) for at in range(count)]
+    assert graph.isolated == graph.degrees.tolist().count(0)
+    sizes = [component.count(each) for each in first]
+    tokens = [
+        sum(p for p, c in zip(graph.populations.tolist(), component, strict=True) if c == each)
+        for each in first
+    ]
+    assert graph.sizes.tolist() == sizes
+    assert graph.tokens.tolist() == tokens
+    if count:
+        most = max(zip(sizes, tokens, strict=True))
+        assert (sizes[graph.largest], tokens[graph.largest]) == most
+
+
+@given(clouds())
+def test_neighbours_are_those_of_the_definition(
+    cloud: tuple[NDArray[Any], NDArray[np.int64]],
+) -> None:
+    vectors, populations = cloud
+    rows = ordered(vectors).tolist()
+    face, linf = {}, {}
+    for a, b in combinations(range(len(rows)), 2):
+        steps = [abs(x - y) for x, y in zip(rows[a], rows[b], strict=True)]
+        if max(steps) <= 1:
+            linf[a, b] = sum(steps)
+        if sum(steps) == 1:
+            face[a, b] = 1
+    found = adjacency(vectors, populations)
+    check(found.face, len(rows), face)
+    check(found.linf, len(rows), linf)
+    assert {*map(tuple, found.face.edges.tolist())} <= {*map(tuple, found.linf.edges.tolist())}
+    assert found.face.packing(vectors.shape[1]).max() <= 1
+
+
+def test_a_step_through_zero_is_one_step() -> None:
+    smallest = 2.0**-133
+    vectors = np.array([[-smallest, 1], [0, 1], [smallest, 1]]).astype(BFLOAT16)
+    found = adjacency(vectors, np.array([1, 2, 4]))
+    assert found.face.edges.tolist() == [[0, 1], [1, 2]]
+    assert found.face.degrees.tolist() == [1, 2, 1]
+    assert found.face.tokens.tolist() == [7]
+    assert found.face.packing(2).tolist() == [0.25, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_vectors_have_no_edge(count: int) -> None:
+    found = adjacency(np.ones((count, 3), BFLOAT16), np.ones(count, np.int64))
+    for graph in (found.face, found.linf):
+        check(graph, count, {})
+        assert graph.largest == count - 1
+
+
+def test_pairs_are_compared_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = from_ordered(np.arange(20)[:, None] + np.array([16256, 16000]))
+    expected = adjacency(vectors, np.ones(20, np.int64))
+    monkeypatch.setattr(module, "BLOCK_VALUES", 6)
+    found = adjacency(vectors, np.ones(20, np.int64))
+    assert found.linf.edges.tolist() == expected.linf.edges.tolist()
+    assert len(found.linf.edges) == 19
+    assert len(found.face.edges) == 0
