@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from hub_server import Filler, Hub, sharded_checkpoint  # noqa: E402
-from stages import Job, run  # noqa: E402
+from hub_server import Filler, Hub, sharded_checkpoint  # noqa: E402 - on the path only now
+from stages import Job, run  # noqa: E402 - stays below it
 
 ROUNDS = 5
 ROWS, DIMS = 150_000, 1024

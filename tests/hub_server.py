@@ -449,7 +449,7 @@ class _Asked:
     form: Mapping[str, list[str]]
 
 
-class _Refusal(Exception):  # noqa: N818
+class _Refusal(Exception):  # noqa: N818 - an answer, no error
     """Ends an answer early; raised with the response."""
 
 
@@ -489,7 +489,7 @@ class _Handler(BaseHTTPRequestHandler):
             except ConnectionError:  # the client has heard enough
                 self.close_connection = True
 
-    do_HEAD = do_POST = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_GET  # noqa: N815 - the base's names
 
     def _send(self, response: Response, request: Request) -> None:
         self._pause(response.delay)
@@ -537,7 +537,7 @@ class _Handler(BaseHTTPRequestHandler):
         if seconds and select.select([self.connection], [], [], seconds)[0]:
             raise ConnectionAbortedError
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Say nothing."""
 
 
@@ -571,7 +571,7 @@ class _Server(ThreadingHTTPServer):
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base's
         """Keep what is an error of this file or of a test, and no fault of the client."""
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError):

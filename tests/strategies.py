@@ -129,7 +129,7 @@ def from_bits(bits: Sequence[Any] | NDArray[Any], dtype: np.dtype[Any] = BFLOAT1
 
 def limits(dtype: np.dtype[Any]) -> Any:
     """What ml_dtypes knows of a float dtype, its own or NumPy's."""
-    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call] # untyped there
 
 
 def largest_bits(dtype: np.dtype[Any]) -> int:
