@@ -7,9 +7,10 @@ from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
-from core_tokens import console, models, params
+from core_tokens import console, models, params, revisions
 from core_tokens.checkpoint import Which
 from core_tokens.errors import UsageError
+from core_tokens.files import write_all
 from core_tokens.summary import summary, table
 
 
@@ -58,6 +59,14 @@ def parser() -> argparse.ArgumentParser:
     remove.add_argument("name", metavar="NAME")
     show = commands.add_parser("summary", help="what was found, for people")
     show.add_argument("name", metavar="MODEL", nargs="?", help="by default all, one line each")
+    page = commands.add_parser(
+        "report", help="one page with pictures, for a browser without a network"
+    )
+    page.add_argument("names", metavar="MODEL", nargs="*", help="by default all")
+    page.add_argument("-o", "--output", type=Path, metavar="FILE", default=Path("report.html"))
+    page.add_argument(
+        "--compare", metavar="REV", help="beside how it was in a commit or an experiment"
+    )
     return top
 
 
@@ -74,12 +83,31 @@ def run(arguments: Sequence[str]) -> None:
         models.remove(given.name)
         print(f"Removed {given.name} from params.yaml, dvc.lock and data/; "
               "`dvc gc --workspace` frees the cache.")  # fmt: skip
+    elif given.command == "report":
+        _report(given.names, given.output, given.compare)
     else:
         settings = params.load()
         if given.name is not None:
             params.check_listed(given.name, settings.models, "models")
         names = settings.models if given.name is None else [given.name]
         print(table(names) if len(names) > 1 else "".join(summary(n, settings) for n in names))
+
+
+def _report(names: Sequence[str], output: Path, compare: str | None) -> None:
+    """Write the report of some models, or of all."""
+    from core_tokens.report import page, sides  # Altair takes longer to load than the rest takes
+
+    settings = params.load()
+    for name in names:
+        params.check_listed(name, settings.models, "models")
+    wanted = dict.fromkeys(names or settings.models)
+    if not wanted:
+        raise UsageError("core-tokens report", "no model", "one: core-tokens add NAME SOURCE")
+    here = revisions.Revision(revisions.WORKSPACE)
+    both = [revisions.resolve(compare), here] if compare is not None else [here]
+    text = page.page([sides.read(name, revision) for name in wanted for revision in both])
+    write_all({output: text})
+    print(f"Wrote {output} ({tqdm.format_sizeof(len(text.encode()), 'B')}).")
 
 
 def _described(added: models.Added) -> str:

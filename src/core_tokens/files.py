@@ -1,5 +1,6 @@
 """Writing files so that a final name never stands for half a file."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,3 +55,25 @@ def write_all(contents: Mapping[Path, bytes | str]) -> None:
             to.write_bytes(content)
             if to.read_bytes() != content:
                 raise FileError(path, "other bytes than were written", "a disk that keeps them")
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Make a folder hold these files and nothing else: name -> bytes.
+
+    All are written beside, and read back equal, before the folder takes its final name. One that is
+    a link is replaced, never written into.
+    """
+    beside, before = (folder.with_name(f".{folder.name}{end}") for end in (".tmp", ".old.tmp"))
+    try:
+        for path in (beside, before):
+            shutil.rmtree(path, ignore_errors=True)
+        beside.mkdir(parents=True)
+        write_all({beside / name: content for name, content in contents.items()})
+        if folder.is_symlink() or folder.is_file():
+            folder.unlink()
+        elif folder.exists():
+            folder.replace(before)
+        beside.replace(folder)
+    finally:
+        for path in (beside, before):
+            shutil.rmtree(path, ignore_errors=True)

@@ -17,8 +17,8 @@ from core_tokens.measurements import check_not_empty, check_token_ids, measure
 MATRIX, VOCABULARY, CLUSTER = "W.safetensors", "vocab.json", "cluster_tokens.safetensors"
 OF_STAGES = (
     "cluster.json", "populations.csv", "measurements.safetensors", "measure.json", "tokens.csv",
-    "shells.csv", "curve_ulp.csv", "curve_steps.csv", "curve_l2.csv", "core_tokens.safetensors",
-    "core.json", "core.csv", "halo.csv",
+    "core_tokens.safetensors", "core.json", "core.csv", "halo.csv", "structure.json", "plots",
+    "pictures",
 )  # fmt: skip
 """What else lies in the folder of a model."""
 

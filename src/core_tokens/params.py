@@ -59,6 +59,13 @@ class Extract(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     radius: float
 
 
+class Draw(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How the pictures are written."""
+
+    format: Literal["svg", "png"]
+    theme: Literal["light", "dark"]
+
+
 class Params(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole of params.yaml."""
 
@@ -67,6 +74,7 @@ class Params(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     cluster: Cluster
     measure: Measure
     extract: Extract
+    draw: Draw
 
     @property
     def names(self) -> set[str]:
@@ -154,6 +162,7 @@ KINDS = {
 """What msgspec calls a type -> what a person does."""
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": Params, "cluster": Cluster, "measure": Measure, "extract": Extract, "fetch": Source,
+    "draw": Draw,
 }  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core_tokens import params, tensors, vocabulary
+from core_tokens import core_file, params, tensors, vocabulary
 from core_tokens.bits import median_magnitude
 from core_tokens.core import check_measurements
-from core_tokens.errors import CoreTokensError, FileError, TensorError, in_files
+from core_tokens.errors import CoreTokensError, FileError, in_files
 
 HALO_LINES = 20
 UNITS = {"ulp": "ulp", "steps": "steps", "l2": "in L2"}
@@ -51,15 +51,12 @@ def _read(model: str) -> _Found:
     with in_files(**dict.fromkeys(measured, measurements)):
         check_measurements(measured)
     path = folder / "core_tokens.safetensors"
-    ruler = _ruler(path)
-    core = tensors.read(path, {
-        "cluster_token_ids": ("I64", ("tokens",)), f"max_core_radius_{ruler}": ("F32", (1,)),
-    })  # fmt: skip
-    within = np.isin(measured["token_ids"], core["cluster_token_ids"])
+    core = core_file.read(path)
+    within = np.isin(measured["token_ids"], core.token_ids)
     matrix, changed = _matrix(folder / "measure.json")
     return _Found(
-        measured, within, len(np.unique(measured["vector_of_token"][within])), ruler,
-        float(str(core[f"max_core_radius_{ruler}"][0])), path, matrix, changed,
+        measured, within, len(np.unique(measured["vector_of_token"][within])), core.ruler,
+        float(str(core.radius)), path, matrix, changed,
     )  # fmt: skip
 
 
@@ -119,9 +116,9 @@ def _numbers(found: _Found) -> list[str]:
     first = token_ids[np.flatnonzero(measured["vector_of_token"] == origin)[0]]
     return [
         f"  cluster         {len(token_ids):,} tokens, ids {token_ids.min()} to {token_ids.max()}",
-        f"  unique vectors  {len(vectors):,} of {_count(vectors.shape[1], 'dimension')}, "
+        f"  unique vectors  {len(vectors):,} of {count(vectors.shape[1], 'dimension')}, "
         f"populations {populations.min():,} to {populations.max():,}",
-        f"  Big One         index {origin}, {_count(populations[origin], 'token')} "
+        f"  Big One         index {origin}, {count(populations[origin], 'token')} "
         f"(the first is {first}), norm {norm:.6f}",
         f"  ulp             2^{int(np.log2(ulp))} = {ulp:.6e}, at the median |component| "
         f"{float(median_magnitude(big_one)):.6e}",
@@ -195,19 +192,9 @@ def _row(found: _Found) -> tuple[str, ...]:
 
 
 def _sizes(tokens: int, vectors: int) -> str:
-    return f"{_count(tokens, 'token')}, {_count(vectors, 'vector')}"
+    return f"{count(tokens, 'token')}, {count(vectors, 'vector')}"
 
 
-def _count(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
+    """A number of things, in the singular or the plural."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _ruler(path: Path) -> str:
-    """Which distance the core in a file was cut by."""
-    there = tensors.entries(path)
-    for ruler in UNITS:
-        if f"max_core_radius_{ruler}" in there:
-            return ruler
-    raise TensorError(
-        f"{path}: max_core_radius_ulp", "no such tensor", "a core that `extract` wrote"
-    )

@@ -35,6 +35,12 @@ def number(value: float | np.floating[Any]) -> float:
     return float(str(value)) if isinstance(value, np.floating) else float(value)
 
 
+def plain(value: Any) -> str:
+    """A number in the fewest digits that give it back, integers without a point."""
+    shown = number(value)
+    return str(int(shown)) if shown == int(shown) and abs(shown) < 1e15 else repr(shown)
+
+
 def json_text(metrics: Metrics) -> str:
     """JSON with sorted keys, two spaces and a trailing newline; NaN is refused (ValueError)."""
     return json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n"
@@ -188,27 +194,6 @@ def _first_token(measured: Measurements, vector: int) -> int:
     return int(measured.token_ids[np.flatnonzero(measured.vector_of_token == vector)[0]])
 
 
-def shells_table(measured: Measurements) -> str:
-    """shells.csv: vectors and tokens per whole ulp, distances rounded half to even."""
-    nearest = [number(np.rint(value)) for value in measured.distance_ulp]
-    vectors: dict[float, int] = {}
-    tokens: dict[float, int] = {}
-    for shell, population in zip(nearest, measured.populations.tolist(), strict=True):
-        vectors[shell] = vectors.get(shell, 0) + 1
-        tokens[shell] = tokens.get(shell, 0) + population
-    rows = [(f"{shell:.9g}", vectors[shell], tokens[shell]) for shell in sorted(vectors)]
-    return csv_text(("ulp", "vectors", "tokens"), rows)
-
-
-def radius_curve(distance: NDArray[Any], populations: NDArray[np.int64]) -> str:
-    """curve_RULER.csv: the core at every radius at which it grows, one per distinct distance."""
-    order = np.argsort(distance, kind="stable")
-    last = np.flatnonzero(np.append(distance[order][1:] > distance[order][:-1], True)[: len(order)])
-    tokens = np.cumsum(populations[order])
-    rows = [(_plain(distance[order[at]]), int(at) + 1, int(tokens[at])) for at in last]
-    return csv_text(("radius", "vectors", "tokens"), rows)
-
-
 def core_metrics(
     core: Core, of_core: Classes | None = None, of_halo: Classes | None = None
 ) -> Metrics:
@@ -246,7 +231,7 @@ def distances_table(
         texts: token -> its class and text, None if unknown.
     """
     vector_of = dict(zip(measured["token_ids"].tolist(), measured["vector_of_token"], strict=True))
-    shown = {name: [_plain(value) for value in measured[name]] for name in RULERS}
+    shown = {name: [plain(value) for value in measured[name]] for name in RULERS}
     populations = measured["populations"].tolist()
     rows = []
     for token in token_ids.tolist():
@@ -269,9 +254,3 @@ def tokens_table(token_ids: NDArray[np.int64], tokens: Sequence[Token]) -> str:
         return csv_text(("token",), [])
     rows = [(token, tokens[token].kind, tokens[token].text or "") for token in token_ids.tolist()]
     return csv_text(("token", "class", "text"), rows)
-
-
-def _plain(value: Any) -> str:
-    """A number in the fewest digits that give it back, integers without a point."""
-    shown = number(value)
-    return str(int(shown)) if shown == int(shown) and abs(shown) < 1e15 else repr(shown)

@@ -11,7 +11,7 @@ from core_tokens.measurements import check_not_empty, measure
 
 
 def run(model: str) -> None:
-    """Read W and the cluster tokens; write the measurements, their metrics, tables and curves."""
+    """Read W and the cluster tokens; write the measurements, their metrics and tokens."""
     settings = params.load()
     params.check_listed(model, settings.models, "models")
     if settings.measure.device != "cpu":
@@ -43,21 +43,11 @@ def run(model: str) -> None:
         8 * matrix.dtype.itemsize,
         stored.metadata.get("tensor", "W"),
     )
-    curves = {
-        folder / f"curve_{ruler}.csv": tables.radius_curve(distance, measured.populations)
-        for ruler, distance in (
-            ("ulp", measured.distance_ulp),
-            ("steps", measured.distance_steps),
-            ("l2", measured.distance_l2),
-        )
-    }
     write_all(
         {
             folder / "measurements.safetensors": tensors.to_bytes(measurements),
             folder / "measure.json": tables.json_text(metrics),
-            folder / "shells.csv": tables.shells_table(measured),
             folder / "tokens.csv": tables.tokens_table(token_ids, tokens),
-            **curves,
         }
     )
 

@@ -63,6 +63,23 @@ class Graph:
             return -1
         return int(np.lexsort((-self.tokens, -self.sizes))[0])
 
+    @property
+    def hub(self) -> int:
+        """The vector with the most neighbours, of equals the most tokens; -1 without vectors."""
+        if len(self.degrees) == 0:
+            return -1
+        return int(np.lexsort((-self.populations, -self.degrees))[0])
+
+    def among(self, chosen: NDArray[np.bool_]) -> "Graph":
+        """The graph of some of the vectors alone, renumbered in their order.
+
+        Args:
+            chosen: bool[vectors].
+        """
+        kept = chosen[self.edges].all(axis=1)
+        number = np.cumsum(chosen) - 1
+        return _graph(number[self.edges[kept]], self.lengths[kept], self.populations[chosen])
+
     def packing(self, dims: int) -> NDArray[np.float64]:
         """Of the 2 * dims face neighbours that a vector could have, the share that is there."""
         return self.degrees / (2 * dims)
@@ -74,6 +91,10 @@ class Adjacency:
 
     face: Graph
     linf: Graph
+
+    def among(self, chosen: NDArray[np.bool_]) -> "Adjacency":
+        """The graphs of some of the vectors alone: bool[vectors]."""
+        return Adjacency(self.face.among(chosen), self.linf.among(chosen))
 
 
 def adjacency(vectors: NDArray[Any], populations: NDArray[np.int64]) -> Adjacency:

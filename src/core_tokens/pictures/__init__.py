@@ -1,0 +1,141 @@
+"""The pictures of a model: one Vega-Lite specification each, for DVC, for files and for the report.
+
+A picture is drawn from one table, named as in ``data/MODEL``, and from nothing else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import altair as alt
+
+from core_tokens.pictures import (
+    adjacency,
+    cross_section,
+    curve,
+    diversity,
+    kinds,
+    populations,
+    quantization,
+    rulers,
+    shells,
+    style,
+)
+
+VEGA_LITE = "6.4"
+"""The version of Vega-Lite that all of this is drawn by; Altair writes specifications for it."""
+TABLE = "table"
+"""The name of the data in every specification."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+        title: what it shows.
+        reading: what a person can read in it.
+        kind: the module that draws it.
+    """
+
+    title: str
+    reading: str
+    kind: ModuleType
+
+
+PICTURES: Mapping[str, Picture] = {
+    "curve_ulp": Picture(
+        "The core at every radius, in ulp",
+        "How many tokens and vectors a radius keeps; the dashed line is the radius in use. Where "
+        "the lines run flat the radius does not matter.",
+        curve,
+    ),
+    "curve_steps": Picture(
+        "The core at every radius, in steps",
+        "The same under the ruler of lattice steps: a component that crosses zero makes thousands.",
+        curve,
+    ),
+    "curve_l2": Picture(
+        "The core at every radius, in L2",
+        "The same for the Euclidean distance.",
+        curve,
+    ),
+    "shells": Picture(
+        "Vectors and tokens per whole ulp",
+        "Distances gather at whole ulp; after the first gap come the outliers.",
+        shells,
+    ),
+    "populations": Picture(
+        "Tokens that share a vector",
+        "A few vectors hold most tokens; most vectors belong to a single one. Labels are the first "
+        "token of a group.",
+        populations,
+    ),
+    "rulers": Picture(
+        "Two rulers",
+        "Left of and below the dashed line is core. Vectors far to the right but low cross zero "
+        "somewhere; high but far left would be a single large step.",
+        rulers,
+    ),
+    "diversity": Picture(
+        "Distinct values of a dimension",
+        "Most dimensions take one to three values among all vectors: the lattice is coarse there. "
+        "A long tail belongs to components near zero, where it is fine.",
+        diversity,
+    ),
+    "quantization": Picture(
+        "Gaps as multiples of the smallest",
+        "Between neighbouring values of a dimension lies mostly its smallest gap or a power of two "
+        "of it, as rounding to a lattice makes them.",
+        quantization,
+    ),
+    "cross_section": Picture(
+        "The two dimensions that vary most",
+        "Points that coincide are one point; an outlier stands alone.",
+        cross_section,
+    ),
+    "adjacency": Picture(
+        "Neighbours on the lattice",
+        "Two vectors are joined where no component differs by more than one step; a heavy line is "
+        "a single step in a single dimension. Below, the vectors without a neighbour.",
+        adjacency,
+    ),
+    "kinds": Picture(
+        "Classes and scripts of the tokens",
+        "What the tokens are, where their text is known.",
+        kinds,
+    ),
+}
+
+
+def specification(
+    name: str, rows: Iterable[Mapping[str, Any]], theme: style.Theme, title: str = ""
+) -> dict[str, Any]:
+    """The Vega-Lite specification of one picture of one model.
+
+    Args:
+        name: one of ``PICTURES``.
+        rows: of its table, as text or as numbers.
+        theme: of the page.
+        title: above it, if any.
+    """
+    return _specification(PICTURES[name].kind, list(rows), theme, title, overlay=False)
+
+
+def template(kind: ModuleType) -> dict[str, Any]:
+    """The same picture as a template of DVC: one over all revisions, the column ``rev``."""
+    return _specification(kind, "<DVC_METRIC_DATA>", "light", "<DVC_METRIC_TITLE>", overlay=True)
+
+
+def _specification(
+    kind: ModuleType, values: Any, theme: style.Theme, title: str, *, overlay: bool
+) -> dict[str, Any]:
+    draw: Callable[..., alt.TopLevelMixin] = kind.chart
+    spec: dict[str, Any] = draw(alt.Chart(alt.NamedData(TABLE)), overlay=overlay).to_dict()
+    if "facet" not in spec:
+        spec |= {"width": style.WIDTH, "height": style.HEIGHT}
+    parse = dict.fromkeys(kind.NUMBERS, "number")
+    spec["data"] = {"name": TABLE, "values": values, "format": {"type": "json", "parse": parse}}
+    spec["config"] = style.config(theme)
+    return {"title": title, **spec} if title else spec

@@ -1,0 +1,51 @@
+/* Draws Vega-Lite specifications at the width and in the colours of the page, and again when either
+   changes. Needs window.vegaEmbed and window.pageConfigs, the configurations "light" and "dark". */
+(() => {
+  "use strict";
+  const embed = window.vegaEmbed;
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const drawn = new Map();
+
+  const theme = () => document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
+
+  function fitted(spec, available) {
+    const copy = { ...spec, config: window.pageConfigs[theme()] };
+    const width = Math.max(240, Math.min(640, available));
+    if (copy.spec) {
+      copy.spec = { ...copy.spec, width: width - 90 };
+    } else {
+      copy.width = width;
+      copy.autosize = { type: "fit-x", contains: "padding" };
+    }
+    return copy;
+  }
+
+  async function draw(element, spec) {
+    const width = element.parentElement.clientWidth;
+    const last = drawn.get(element);
+    drawn.set(element, { spec, width });
+    if (last && last.view) last.view.finalize();
+    const { view } = await embed(element, fitted(spec, width), { actions: false, renderer: "svg" });
+    drawn.set(element, { spec, width, view });
+    return { view, spec };
+  }
+
+  function again(onlyIfWider) {
+    for (const [element, last] of [...drawn]) {
+      if (!onlyIfWider || element.parentElement.clientWidth !== last.width) draw(element, last.spec);
+    }
+  }
+
+  window.vegaEmbed = (where, spec) =>
+    draw(typeof where === "string" ? document.querySelector(where) : where, spec);
+  window.setTheme = (name) => {
+    document.documentElement.dataset.theme = name;
+    again(false);
+  };
+  dark.addEventListener("change", () => again(false));
+  let waiting;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => again(true), 150);
+  });
+})();

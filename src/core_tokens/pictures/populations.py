@@ -1,0 +1,40 @@
+"""How many tokens share each vector."""
+
+import altair as alt
+
+from core_tokens.pictures import style
+
+NUMBERS = ("rank", "population")
+WHOLE = "datum.value % 1 ? '' : format(datum.value, '~s')"
+"""No label between whole numbers."""
+
+
+def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
+    """Rank against tokens, both logarithmic, the large groups labelled.
+
+    Draws the census of all groups of identical rows too, which says ``in_cluster`` instead of
+    core or halo.
+    """
+    whole = table.transform_calculate(
+        part="isValid(datum.part) ? datum.part : datum.in_cluster == 1 ? 'core' : 'halo'",
+        label="isValid(datum.label) ? datum.label : ''",
+    )
+    x = alt.X("rank:Q", scale=alt.Scale(type="log", padding=12, nice=False),
+              axis=alt.Axis(format="d"), title="rank")  # fmt: skip
+    y = alt.Y("population:Q", scale=alt.Scale(type="log", padding=40, nice=False),
+              axis=alt.Axis(labelExpr=WHOLE), title="tokens that share the vector")  # fmt: skip
+    points = whole.mark_point(filled=not overlay, size=50, opacity=1).encode(
+        x=x,
+        y=y,
+        color=style.parts(),
+        tooltip=[
+            alt.Tooltip("rank:Q"), alt.Tooltip("population:Q", title="tokens"),
+            alt.Tooltip("part:N"), alt.Tooltip("token:N", title="first token"),
+            alt.Tooltip("text:N"), *style.revision_tooltip(overlay),
+        ],
+        **style.revisions(overlay, alt.Shape),
+    )  # fmt: skip
+    labels = whole.mark_text(align="left", angle=315, dx=7, dy=-2, limit=110).encode(
+        x=x, y=y, text="label:N"
+    )
+    return alt.layer(points, labels)

@@ -1,0 +1,37 @@
+"""Are the gaps between values powers of two of the smallest one?"""
+
+import altair as alt
+
+from core_tokens.pictures import style
+
+NUMBERS = ("gaps",)
+
+
+def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
+    """Gaps by n, where a gap is 2**n times the smallest of its dimension: core before cluster."""
+    whole = table.transform_calculate(
+        order="datum.exponent == 'other' ? 1000 : toNumber(datum.exponent)",
+        multiple="datum.exponent == 'other' ? 'no power' : '2^' + datum.exponent",
+    )
+    channels = {
+        "x": alt.X("multiple:N", sort=alt.EncodingSortField("order", op="min"),
+                   axis=alt.Axis(labelAngle=0),
+                   title="gap between neighbouring values, in the smallest of its dimension"),
+        "y": alt.Y("gaps:Q", scale=alt.Scale(type="symlog"),
+                   axis=alt.Axis(values=[0, 1, 10, 100, 1000, 10000, 100000, 1000000], format=",d"),
+                   title="gaps"),
+        "color": style.cluster_and_core(),
+        "tooltip": [
+            alt.Tooltip("of:N", title="of"), alt.Tooltip("multiple:N"), alt.Tooltip("gaps:Q"),
+            *style.revision_tooltip(overlay),
+        ],
+        **({"xOffset": alt.XOffset("rev:N", sort=None)} if overlay else {}),
+        **style.revisions(overlay, alt.FillOpacity),
+    }  # fmt: skip
+    bars = [
+        whole.transform_filter(f"datum.of == '{of}'")
+        .mark_bar(opacity=1, width={"band": band})
+        .encode(**channels)
+        for of, band in (("cluster", 0.9), ("core", 0.5))
+    ]
+    return alt.layer(*bars)

@@ -1,0 +1,41 @@
+"""The tables of the plots read back, every number in them checked."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core_tokens.errors import FileError
+
+Row = dict[str, Any]
+
+
+def parse(where: str | Path, content: bytes, numbers: Sequence[str]) -> list[Row]:
+    """The rows of a table, the columns of ``numbers`` as numbers, None where they are empty.
+
+    Raises:
+        FileError: not a table, or of other columns.
+    """
+    try:
+        table = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
+        names = set(table.fieldnames or ())
+        if not names >= set(numbers):
+            raise ValueError(f"no column {min(set(numbers) - names)}")
+        return [_row(row, numbers) for row in table]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise FileError(where, f"no table of a plot ({error})", "that of `analyse`") from error
+
+
+def _row(row: dict[str, str], numbers: Sequence[str]) -> Row:
+    return {name: _number(text) if name in numbers else text for name, text in row.items()}
+
+
+def _number(text: str) -> float | int | None:
+    if not text:
+        return None
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} as a number")
+    return int(value) if value == int(value) and abs(value) < 1e15 else value

@@ -1,0 +1,1 @@
+"""One page about one or more models, that works without a network."""

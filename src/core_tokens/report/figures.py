@@ -1,0 +1,111 @@
+"""The figures of a report: what is said of a side, in the order of the summary."""
+
+from typing import Any
+
+from core_tokens.report.sides import Side
+from core_tokens.summary import UNITS, count
+
+Figures = dict[str, str]
+"""Label -> text."""
+
+
+def figures(side: Side) -> Figures:
+    """The figures of one side; those that need a cluster are left out where there is none."""
+    measure, core = side.metrics["measure"], side.metrics["core"]
+    origin, distance = measure["origin"], measure["distance_ulp"]
+    unit = UNITS.get(side.parameters.get("extract.distance", ""), "")
+    (tensor,), (stored,) = measure["matrix"]["tensor"], measure["matrix"]["dtype"]
+    halo = core["halo"]
+    found = {
+        "matrix": f"{tensor}, {stored}",
+        "cluster": count(measure["tokens"], "token"),
+        "unique vectors": f"{measure['vectors']:,}",
+    }
+    if measure["tokens"]:
+        found |= {
+            "Big One": f"index {origin['index']}, {count(origin['population'], 'token')} "
+            f"(the first is {origin['token']}), norm {origin['norm']:.6f}",
+            "ulp": f"2^{measure['ulp_exponent']} = {2.0 ** measure['ulp_exponent']:.6e}",
+            "distance": f"mean {distance['mean']:.2f}, median {distance['median']:.2f}, "
+            f"max {distance['max']:.2f} ulp; max {measure['distance_steps']['max']:,} steps",
+        }
+    found["radius"] = f"{core['radius']:g} {unit}".strip()
+    found["core"] = (
+        f"{count(core['core']['tokens'], 'token')}, {count(core['core']['vectors'], 'vector')} "
+        f"({core['core']['percent']:.2f}%)"
+    )
+    found["halo"] = f"{count(halo['tokens'], 'token')}, {count(halo['vectors'], 'vector')}"
+    return found
+
+
+STRUCTURE = {
+    "shells": {
+        "gap_at": "first whole ulp without a vector",
+        "whole_percent": "% of vectors near a whole ulp",
+        "r90_vectors": "ulp that hold 90% of vectors",
+        "r90_tokens": "ulp that hold 90% of tokens",
+    },
+    "diversity": {
+        "constant_dimensions": "dimensions in which all agree",
+        "varying_dimensions": "dimensions that vary",
+        "distinct_mean": "values of a dimension, mean",
+        "distinct_median": "values of a dimension, median",
+        "distinct_max": "values of a dimension, most",
+        "distinct_max_dimension": "the dimension with the most",
+    },
+    "quantization": {
+        "gaps": "gaps between values",
+        "power_of_two_gaps": "gaps that are 2^n times the smallest",
+        "power_of_two_dimensions": "dimensions in which all are",
+        "whole_step_gaps": "gaps of whole lattice steps",
+    },
+    "cross_section": {
+        "dimension_x": "dimension of the largest variance",
+        "variance_x": "its variance, in ulp squared",
+        "dimension_y": "dimension of the second",
+        "variance_y": "its variance, in ulp squared",
+        "points": "distinct points in their plane",
+    },
+    "adjacency.face": {
+        "edges": "pairs one step apart",
+        "isolated": "vectors without such a neighbour",
+        "components": "components",
+        "largest_component": "vectors in the largest",
+        "largest_component_tokens": "tokens in the largest",
+        "degree_max": "most neighbours of a vector",
+    },
+    "adjacency.linf": {
+        "edges": "pairs within a step in every dimension",
+        "isolated": "vectors without such a neighbour",
+        "components": "components",
+        "largest_component": "vectors in the largest",
+        "largest_component_tokens": "tokens in the largest",
+        "degree_max": "most neighbours of a vector",
+    },
+}
+"""Part of structure.json -> key -> what it is called."""
+
+
+def structure(side: Side) -> dict[str, tuple[str, str, str]]:
+    """Path in structure.json -> label, what it is of the cluster, and of the core."""
+    found = side.metrics["structure"]
+    rows = {}
+    for part, keys in STRUCTURE.items():
+        for key, label in keys.items():
+            path = f"{part}.{key}"
+            cluster, core = (_number(_at(found[of], path)) for of in ("cluster", "core"))
+            rows[path] = (label, cluster, core)
+    return rows
+
+
+def _at(values: Any, path: str) -> Any:
+    for key in path.split("."):
+        values = values[key]
+    return values
+
+
+def _number(value: float) -> str:
+    """Integers with commas, the rest with four significant digits or all before the point."""
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
