@@ -34,6 +34,9 @@ measure:
 extract:
   distance: ulp  # ulp | steps | l2
   radius: 2.0
+draw:
+  format: svg
+  theme: light
 """
 
 UNIT = 2.0**-15
@@ -316,6 +319,9 @@ BAD_PARAMS: dict[str, tuple[Callable[[Project], None], str]] = {
     "an unknown key of cluster": (_edit("  discover", "  min: 1\n  discover"), "cluster"),
     "an unknown key of measure": (_edit("  device", "  threads: 1\n  device"), "measure"),
     "an unknown key of extract": (_edit("  radius", "  radios: 1\n  radius"), "extract"),
+    "an unknown key of draw": (_edit("  theme", "  size: 1\n  theme"), "draw"),
+    "an unknown format": (_with(format="pdf"), "draw.format"),
+    "an unknown theme": (_with(theme="sepia"), "draw.theme"),
     "an unknown key of fetch": (_edit("{source", "{revision: 1, source"), "fetch"),
     "radius negative": (_with(radius="-1"), "extract.radius"),
     "radius NaN": (_with(radius=".nan"), "extract.radius"),

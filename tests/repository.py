@@ -26,6 +26,9 @@ measure:
 extract:
   distance: ulp                        # ulp | steps | l2
   radius: 3.0
+draw:
+  format: svg
+  theme: light
 """
 
 

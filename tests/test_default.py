@@ -18,12 +18,15 @@ import figures
 from repository import MODEL, ROOT, Repository, clone, copy_of_this_project
 
 
+STAGES = ("fetch", "cluster", "measure", "extract", "analyse", "draw")
+
+
 @pytest.fixture(scope="session")
 def default(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     """A clean clone in which `dvc repro` made everything, the matrix included."""
     repository = copy_of_this_project(tmp_path_factory.mktemp("default") / "clone")
     ran = repository.ran()
-    assert ran == {f"{stage}@{MODEL}" for stage in ("fetch", "cluster", "measure", "extract")}
+    assert ran == {f"{stage}@{MODEL}" for stage in STAGES}
     yield repository
     (repository.path / "data" / MODEL / "W.safetensors").unlink(missing_ok=True)
 
@@ -122,7 +125,8 @@ def test_core_figures(data: Path, measured: dict[str, NDArray[np.generic]]) -> N
 
 def test_shell_figures(data: Path, measured: dict[str, NDArray[np.generic]]) -> None:
     shells = {
-        int(row["ulp"]): (int(row["vectors"]), int(row["tokens"])) for row in table(data, "shells")
+        int(row["ulp"]): (int(row["vectors"]), int(row["tokens"]))
+        for row in table(data, "plots/shells")
     }
     assert shells == figures.SHELLS
     distance = measured["distance_ulp"].astype(np.float64)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core_tokens.errors import FileError
-from core_tokens.files import replacing, write_all
+from core_tokens.files import replacing, write_all, write_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -200,3 +200,154 @@ def test_permission_that_is_refused_surfaces_as_an_os_error(
         write_all({tmp_path / "a": b"new"})
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
+
+
+# ---- folders ---------------------------------------------------------------------------------
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def all_names(folder: Path) -> list[str]:
+    """Hidden ones included."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A folder with two files and a folder in it."""
+    folder = tmp_path / "pictures"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("a.svg", "b.svg", "inner/c.svg"):
+        (folder / name).write_bytes(b"old")
+    return folder
+
+
+def check_is_as_it_was(folder: Path) -> None:
+    assert all_names(folder.parent) == [
+        "pictures", "pictures/a.svg", "pictures/b.svg", "pictures/inner", "pictures/inner/c.svg",
+    ]  # fmt: skip
+    assert {(folder / name).read_bytes() for name in ("a.svg", "b.svg", "inner/c.svg")} == {b"old"}
+
+
+def test_write_folder_makes_a_folder_and_those_above(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data" / "pictures", {"a": b"\x00\r\n", "b": b""})
+    assert contents(tmp_path / "data" / "pictures") == {"a": b"\x00\r\n", "b": b""}
+    assert all_names(tmp_path) == ["data", "data/pictures", "data/pictures/a", "data/pictures/b"]
+
+
+def test_write_folder_leaves_nothing_of_what_was_there(old: Path) -> None:
+    write_folder(old, {"a.svg": b"new", "a.png": b"new"})
+    assert contents(old) == {"a.svg": b"new", "a.png": b"new"}
+    assert all_names(old.parent) == ["pictures", "pictures/a.png", "pictures/a.svg"]
+
+
+def test_write_folder_of_nothing_is_an_empty_folder(old: Path) -> None:
+    write_folder(old, {})
+    assert all_names(old.parent) == ["pictures"]
+
+
+def test_modes_of_a_folder_follow_the_umask(tmp_path: Path, umask: int) -> None:
+    write_folder(tmp_path / "x", {"a": b"1"})
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o777 & ~umask
+    assert stat.S_IMODE((tmp_path / "x" / "a").stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_link_to_a_folder_is_replaced_and_not_written_into(old: Path, dangling: bool) -> None:
+    link = old.parent / "link"
+    link.symlink_to(old.parent / "nowhere" if dangling else old)
+    write_folder(link, {"a.svg": b"new"})
+    assert not link.is_symlink()
+    assert contents(link) == {"a.svg": b"new"}
+    (link / "a.svg").unlink()
+    link.rmdir()
+    check_is_as_it_was(old)
+
+
+def test_links_in_a_folder_are_replaced_and_not_written_through(old: Path) -> None:
+    cache = old.parent / "object"
+    cache.write_bytes(b"cached")
+    for name in ("a.svg", "b.svg"):
+        (old / name).unlink()
+    (old / "a.svg").symlink_to(cache)
+    (old / "b.svg").hardlink_to(cache)
+    write_folder(old, {"a.svg": b"new", "b.svg": b"new"})
+    assert contents(old) == {"a.svg": b"new", "b.svg": b"new"}
+    assert cache.read_bytes() == b"cached"
+
+
+def test_file_in_place_of_a_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"a file")
+    write_folder(tmp_path / "x", {"a": b"1"})
+    assert contents(tmp_path / "x") == {"a": b"1"}
+
+
+def test_file_that_cannot_be_written_leaves_the_old_folder(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if "b.svg" in path.name:
+            write_bytes(path, data[:1])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(old, {"a.svg": b"new", "b.svg": b"new"})
+    monkeypatch.undo()
+    check_is_as_it_was(old)
+
+
+def test_file_of_a_folder_that_is_read_back_differently_is_refused(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_bytes", lambda _: b"rotten")
+    with pytest.raises(FileError, match="other bytes than were written"):
+        write_folder(old, {"a.svg": b"new"})
+    monkeypatch.undo()
+    check_is_as_it_was(old)
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.EACCES, "Permission denied"), KeyboardInterrupt])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_folder_that_cannot_be_renamed_leaves_the_old_one(
+    old: Path, monkeypatch: pytest.MonkeyPatch, nth: int, failure: BaseException
+) -> None:
+    replace, renamed = Path.replace, []
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.is_dir():
+            renamed.append(path)
+            if len(renamed) == nth:
+                raise failure
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        write_folder(old, {"a.svg": b"new"})
+    monkeypatch.undo()
+    check_is_as_it_was(old)
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+@pytest.mark.parametrize("end", [".tmp", ".old.tmp"])
+def test_what_a_killed_run_left_is_no_obstacle(old: Path, end: str, kind: str) -> None:
+    left = old.parent / f".pictures{end}"
+    elsewhere = old.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x").write_bytes(b"not ours")
+    if kind == "folder":
+        left.mkdir()
+        (left / "half").write_bytes(b"half")
+    elif kind == "file":
+        left.write_bytes(b"half")
+    else:
+        left.symlink_to(elsewhere)
+    write_folder(old, {"a.svg": b"new"})
+    assert contents(elsewhere) == {"x": b"not ours"}
+    assert all_names(old.parent) == ["elsewhere", "elsewhere/x", "pictures", "pictures/a.svg"]
+    assert contents(old) == {"a.svg": b"new"}

@@ -47,6 +47,9 @@ measure: {device: cpu}
 extract:
   distance: ulp
   radius: 2.70  # as chosen
+draw:
+  format: svg
+  theme: light
 """
 LAYOUTS = {
     "as it is": PARAMS,

@@ -33,6 +33,9 @@ measure:
 extract:
   distance: ulp
   radius: 2.70  # as chosen
+draw:
+  format: svg
+  theme: light
 """
 
 
@@ -276,6 +279,7 @@ cluster:
   adjacency_threshold: 2e-3
 measure: {device: cpu}
 extract: {distance: ulp, radius: 3}
+draw: {format: svg, theme: light}
 """,
     "block lists without indentation": """\
 models:
@@ -287,6 +291,7 @@ cluster:
   adjacency_threshold: 0.002
 measure: {device: cpu}
 extract: {distance: ulp, radius: 3}
+draw: {format: svg, theme: light}
 """,
     "empty lists": """\
 models: []  # none yet
@@ -299,6 +304,7 @@ measure:
 extract:
     distance: ulp
     radius: 3
+draw: {format: svg, theme: light}
 """,
     "a list over several lines": """\
 models: [
@@ -311,6 +317,7 @@ cluster:
   discover: [tiny]
 measure: {device: cpu}
 extract: {distance: ulp, radius: 3}
+draw: {format: svg, theme: light}
 """,
     "no line break at the end": PARAMS.rstrip("\n"),
     "blank lines at the end": PARAMS + "\n\n# the end\n\n",

@@ -22,6 +22,9 @@ measure:
 extract:
   distance: steps
   radius: 3
+draw:
+  format: png
+  theme: dark
 """
 
 
@@ -45,6 +48,7 @@ def test_values_are_typed_and_comments_are_allowed(tmp_path: Path) -> None:
     assert loaded.measure.device == "cpu"
     assert (loaded.extract.distance, loaded.extract.radius) == ("steps", 3.0)
     assert isinstance(loaded.extract.radius, float)
+    assert (loaded.draw.format, loaded.draw.theme) == ("png", "dark")
 
 
 def test_params_are_read_from_the_current_folder_by_default(

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from core_tokens.pictures import PICTURES
 from repository import Repository, clone, empty_project, save, small_matrix
 
-CLUSTER_AND_AFTER = {"cluster@tiny", "measure@tiny", "extract@tiny"}
+AFTER_RADIUS = {"extract@tiny", "analyse@tiny", "draw@tiny"}
+CLUSTER_AND_AFTER = {"cluster@tiny", "measure@tiny", *AFTER_RADIUS}
 
 
 @pytest.fixture
@@ -43,24 +45,25 @@ def test_a_forced_repro_writes_the_same_bytes(tiny: Repository) -> None:
     assert tiny.git_status() == ""
 
 
-def test_a_new_radius_runs_extract_alone_and_a_radius_seen_before_runs_nothing(
+def test_a_new_radius_runs_extract_and_what_draws_it_and_a_radius_seen_before_runs_nothing(
     tiny: Repository,
 ) -> None:
     before = core(tiny)
     tiny.set_param("radius:", "radius: 1.0")
-    assert tiny.ran() == {"extract@tiny"}
+    assert tiny.ran() == AFTER_RADIUS
     assert core(tiny)["core"]["tokens"] == 11
     assert "core.tokens   17      11" in tiny.dvc("metrics", "diff")
     tiny.set_param("radius:", "radius: 3.0")
     printed = tiny.dvc("repro")
-    assert "'extract@tiny' is cached - skipping run" in printed
+    for stage in AFTER_RADIUS:
+        assert f"'{stage}' is cached - skipping run" in printed
     assert "Running stage" not in printed
     assert core(tiny) == before
 
 
-def test_another_ruler_runs_extract_alone_and_names_its_radius(tiny: Repository) -> None:
+def test_another_ruler_runs_the_same_stages_and_names_its_radius(tiny: Repository) -> None:
     tiny.set_param("distance:", "distance: steps")
-    assert tiny.ran() == {"extract@tiny"}
+    assert tiny.ran() == AFTER_RADIUS
     core_file = (tiny.path / "data/tiny/core_tokens.safetensors").read_bytes()
     assert b"max_core_radius_steps" in core_file
 
@@ -73,7 +76,7 @@ def test_another_threshold_runs_cluster_and_what_follows(tiny: Repository) -> No
 def test_a_second_model_leaves_the_first_alone(tiny: Repository, tmp_path: Path) -> None:
     matrix = save(tmp_path / "V.safetensors", "V", small_matrix()[::-1])
     tiny.run("core-tokens", "add", "other", "--embedding", str(matrix))
-    assert tiny.ran() == {"cluster@other", "measure@other", "extract@other"}
+    assert tiny.ran() == {stage.replace("tiny", "other") for stage in CLUSTER_AND_AFTER}
 
 
 def test_a_removed_model_leaves_no_trace(tiny: Repository, tmp_path: Path) -> None:
@@ -88,14 +91,17 @@ def test_a_removed_model_leaves_no_trace(tiny: Repository, tmp_path: Path) -> No
 def test_metrics_and_plots_are_shown(tiny: Repository) -> None:
     shown = json.loads(tiny.dvc("metrics", "show", "--json"))
     files = shown[""]["data"]
-    assert set(files) == {f"data/tiny/{name}.json" for name in ("cluster", "measure", "core")}
+    assert set(files) == {
+        f"data/tiny/{name}.json" for name in ("cluster", "measure", "core", "structure")
+    }
     tiny.set_param("radius:", "radius: 1.0")
     tiny.ran()
     for command in (("show",), ("diff",)):
         tiny.dvc("plots", *command, "--out", "plots")
         page = (tiny.path / "plots/index.html").read_text()
-        for name in ("shells", "curve_ulp", "curve_steps", "curve_l2", "populations", "halo"):
-            assert f"data_tiny_{name}_csv" in page or f"{name}.csv" in page, name
+        for name in ("populations", "halo", *(f"plots_{name}" for name in PICTURES)):
+            expected = name != "plots_kinds"  # no text, nothing to draw
+            assert (f"data_tiny_{name}_csv" in page) == expected, name
 
 
 def test_a_failing_stage_stops_the_pipeline_with_one_line(tiny: Repository) -> None:
@@ -115,7 +121,7 @@ def test_a_colleague_changes_the_radius_without_the_matrix(
     folder = other.path / "data/tiny"
     assert (folder / "measurements.safetensors").is_file()
     other.set_param("radius:", "radius: 2.0")
-    assert other.ran("--pull", "--allow-missing") == {"extract@tiny"}
+    assert other.ran("--pull", "--allow-missing") == AFTER_RADIUS
     assert core(other)["core"]["tokens"] == 15
     assert not (folder / "W.safetensors").exists()
     other.commit("Radius 2")

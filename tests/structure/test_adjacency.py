@@ -47,6 +47,9 @@ def check(graph: Graph, count: int, edges: dict[tuple[int, int], int]) -> None:
     if count:
         most = max(zip(sizes, tokens, strict=True))
         assert (sizes[graph.largest], tokens[graph.largest]) == most
+        ranks = zip(graph.degrees.tolist(), graph.populations.tolist(), strict=True)
+        order = sorted((-degree, -tokens, at) for at, (degree, tokens) in enumerate(ranks))
+        assert graph.hub == order[0][2]
 
 
 @given(clouds())
@@ -84,7 +87,73 @@ def test_fewer_than_two_vectors_have_no_edge(count: int) -> None:
     found = adjacency(np.ones((count, 3), BFLOAT16), np.ones(count, np.int64))
     for graph in (found.face, found.linf):
         check(graph, count, {})
-        assert graph.largest == count - 1
+        assert graph.largest == graph.hub == count - 1
+
+
+@pytest.mark.parametrize(
+    ("populations", "hub"), [([1, 1, 1, 1, 9], 1), ([1, 2, 3, 1, 9], 2), ([9, 3, 3, 1, 9], 1)]
+)
+def test_the_hub_has_the_most_neighbours_of_equals_the_most_tokens_of_equals_it_is_the_first(
+    populations: list[int], hub: int
+) -> None:
+    vectors = from_ordered(np.array([[0], [1], [2], [3], [9]]) + 16256)
+    found = adjacency(vectors, np.array(populations))
+    assert found.face.degrees.tolist() == [1, 2, 2, 1, 0]
+    assert found.face.hub == found.linf.hub == hub
+
+
+# ---- some of the vectors alone -----------------------------------------------------------------
+
+
+def check_same(found: Graph, expected: Graph) -> None:
+    """All fields agree, in shape and dtype too."""
+    for name, array in vars(expected).items():
+        assert vars(found)[name].dtype == array.dtype, name
+        assert vars(found)[name].shape == array.shape, name
+        assert np.array_equal(vars(found)[name], array), name
+
+
+@given(clouds(), st.data())
+def test_the_graphs_among_some_vectors_are_those_of_these_vectors_alone(
+    cloud: tuple[NDArray[Any], NDArray[np.int64]], data: st.DataObject
+) -> None:
+    vectors, populations = cloud
+    count = len(vectors)
+    chosen = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    found = adjacency(vectors, populations).among(chosen)
+    alone = adjacency(vectors[chosen], populations[chosen])
+    check_same(found.face, alone.face)
+    check_same(found.linf, alone.linf)
+    assert (found.face.hub, found.face.largest) == (alone.face.hub, alone.face.largest)
+
+
+@given(clouds(), st.data())
+def test_vectors_taken_away_one_after_the_other_or_at_once_leave_the_same_graph(
+    cloud: tuple[NDArray[Any], NDArray[np.int64]], data: st.DataObject
+) -> None:
+    graph = adjacency(*cloud).linf
+    count = len(graph.degrees)
+    masks = st.lists(st.booleans(), min_size=count, max_size=count).map(np.array)
+    first, second = data.draw(masks), data.draw(masks)
+    check_same(graph.among(first).among(second[first]), graph.among(first & second))
+    check_same(graph.among(np.ones(count, np.bool_)), graph)
+    check_same(adjacency(*cloud).face.among(graph.degrees < 0), adjacency_of_nothing())
+
+
+def adjacency_of_nothing() -> Graph:
+    return adjacency(np.empty((0, 2), BFLOAT16), np.empty(0, np.int64)).face
+
+
+def test_a_vector_between_two_that_is_left_out_parts_them() -> None:
+    vectors = from_ordered(np.array([[0], [1], [2], [3]]) + 16256)
+    found = adjacency(vectors, np.array([5, 6, 7, 8])).face.among(
+        np.array([True, False, True, True])
+    )
+    assert found.edges.tolist() == [[1, 2]]
+    assert found.component.tolist() == [0, 1, 1]
+    assert found.populations.tolist() == [5, 7, 8]
+    assert found.hub == 2
+    assert found.isolated == 1
 
 
 def test_pairs_are_compared_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
