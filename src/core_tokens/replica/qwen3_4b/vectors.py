@@ -237,15 +237,11 @@ def _derive(
 
 
 def _set_index(lattice: NDArray[np.int32], vectors: list[Vector], free: list[Vector]) -> None:
-    """Mirror components of dimension 0 until the Big One has its published index."""
-
-    def below() -> int:
-        origin = lattice.tolist()
-        return sum(vector.lattice.tolist() < origin for vector in vectors)
-
-    movable = [vector for vector in free if vector.in_core and vector.lattice[0] != lattice[0]]
-    for vector in movable:
-        excess = below() - figures.ORIGIN_INDEX
-        side = int(np.sign(vector.lattice[0] - lattice[0]))
-        if excess * side < 0:
-            vector.lattice[0] = 2 * lattice[0] - vector.lattice[0]
+    """Move vectors across the Big One in dimension 0 until it has its published index."""
+    origin = lattice.tolist()
+    excess = sum(vector.lattice.tolist() < origin for vector in vectors) - figures.ORIGIN_INDEX
+    for vector in free:
+        side = -1 if vector.lattice.tolist() < origin else 1
+        if excess * side < 0 and vector.in_core and vector.reach == 2:
+            vector.lattice[0] = lattice[0] - side  # one step of 2 ulp
+            excess += side
