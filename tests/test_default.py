@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import figures
+from core_tokens.structure.quantization import quantization
 from repository import MODEL, ROOT, Repository, clone, copy_of_this_project
-
 
 STAGES = ("fetch", "cluster", "measure", "extract", "analyse", "draw")
 
@@ -147,7 +147,7 @@ def test_structure_figures(measured: dict[str, NDArray[np.generic]]) -> None:
     distinct = np.array([len(np.unique(column)) for column in vectors.T.astype(np.float32)])
     counts = Counter(distinct.tolist())
     assert {values: counts[values] for values in range(1, 11)} == figures.DISTINCT_VALUES
-    assert distinct.sum() - 2560 == 10291
+    assert distinct.sum() - 2560 == figures.GAPS
     assert [int(distinct.max()), int(distinct.argmax())] == [84, 1382]
     core = vectors[measured["distance_ulp"].astype(float) <= 3]
     in_core = np.array([len(np.unique(column)) for column in core.T.astype(np.float32)])
@@ -158,6 +158,15 @@ def test_structure_figures(measured: dict[str, NDArray[np.generic]]) -> None:
     lattice = np.where(bits < 0, -(bits & 0x7FFF), bits)
     face = np.array([[np.abs(a - b).sum() == 1 for b in lattice] for a in lattice])
     assert Counter(face.sum(axis=1).tolist()) == figures.DEGREES
+
+
+def test_quantization_figures(measured: dict[str, NDArray[np.generic]]) -> None:
+    found = quantization(measured["vectors"].view(bfloat16))
+    assert found.gaps == figures.GAPS
+    assert found.power_of_two_gaps == figures.POWER_OF_TWO_GAPS
+    assert found.power_of_two_dimensions == figures.POWER_OF_TWO_DIMENSIONS
+    most_common = Counter(found.nearest_exponents).most_common(10)
+    assert most_common == list(figures.EXPONENTS.items())
 
 
 def test_the_summary_reads_as_the_notebook_did(default: Repository) -> None:

@@ -266,14 +266,18 @@ OTHER = "other"
 
 
 def quantization_table(found: Analysis) -> str:
-    """quantization.csv: gaps by n, where a gap is exactly 2**n quanta of its dimension."""
-    rows: list[tuple[int | str, str, int]] = []
+    """quantization.csv: gaps by n, those that are exactly 2**n quanta of their dimension.
+
+    ``nearest`` counts all gaps that are nearest to 2**n, as it was published.
+    """
+    rows: list[tuple[int | str, str, int, int | str]] = []
     for of, structure in (("cluster", found.cluster), ("core", found.core)):
-        quantization = structure.quantization
-        rows += [(n, of, gaps) for n, gaps in quantization.exponents.items()]
-        if quantization.gaps > quantization.power_of_two_gaps:
-            rows.append((OTHER, of, quantization.gaps - quantization.power_of_two_gaps))
-    return csv_text(("exponent", "of", "gaps"), rows)
+        exact, nearest = structure.quantization.exponents, structure.quantization.nearest_exponents
+        rows += [(n, of, exact.get(n, 0), nearest[n]) for n in nearest]
+        others = structure.quantization.gaps - structure.quantization.power_of_two_gaps
+        if others:
+            rows.append((OTHER, of, others, ""))
+    return csv_text(("exponent", "of", "gaps", "nearest"), rows)
 
 
 def cross_section_table(found: Analysis, matrix: NDArray[Any], vectors: Vectors) -> str:

@@ -137,11 +137,8 @@ def test_vectors_taken_away_one_after_the_other_or_at_once_leave_the_same_graph(
     first, second = data.draw(masks), data.draw(masks)
     check_same(graph.among(first).among(second[first]), graph.among(first & second))
     check_same(graph.among(np.ones(count, np.bool_)), graph)
-    check_same(adjacency(*cloud).face.among(graph.degrees < 0), adjacency_of_nothing())
-
-
-def adjacency_of_nothing() -> Graph:
-    return adjacency(np.empty((0, 2), BFLOAT16), np.empty(0, np.int64)).face
+    nothing = adjacency(np.empty((0, 2), BFLOAT16), np.empty(0, np.int64))
+    check_same(graph.among(np.zeros(count, np.bool_)), nothing.linf)
 
 
 def test_a_vector_between_two_that_is_left_out_parts_them() -> None:

@@ -87,7 +87,7 @@ PICTURES: Mapping[str, Picture] = {
     "quantization": Picture(
         "Gaps as multiples of the smallest",
         "Between neighbouring values of a dimension lies mostly its smallest gap or a power of two "
-        "of it, as rounding to a lattice makes them.",
+        "of it, as rounding to a lattice makes them. A mark counts all gaps nearest to that power.",
         quantization,
     ),
     "cross_section": Picture(

@@ -4,11 +4,14 @@ import altair as alt
 
 from core_tokens.pictures import style
 
-NUMBERS = ("gaps",)
+NUMBERS = ("gaps", "nearest")
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
-    """Gaps by n, where a gap is 2**n times the smallest of its dimension: core before cluster."""
+    """Gaps by n, where a gap is 2**n times the smallest of its dimension: core before cluster.
+
+    A mark across a bar counts all gaps nearest to that power of two, exact or not.
+    """
     whole = table.transform_calculate(
         order="datum.exponent == 'other' ? 1000 : toNumber(datum.exponent)",
         multiple="datum.exponent == 'other' ? 'no power' : '2^' + datum.exponent",
@@ -22,7 +25,8 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
                    title="gaps"),
         "color": style.cluster_and_core(),
         "tooltip": [
-            alt.Tooltip("of:N", title="of"), alt.Tooltip("multiple:N"), alt.Tooltip("gaps:Q"),
+            alt.Tooltip("of:N", title="of"), alt.Tooltip("multiple:N"),
+            alt.Tooltip("gaps:Q"), alt.Tooltip("nearest:Q", title="nearest, exact or not"),
             *style.revision_tooltip(overlay),
         ],
         **({"xOffset": alt.XOffset("rev:N", sort=None)} if overlay else {}),
@@ -34,4 +38,10 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
         .encode(**channels)
         for of, band in (("cluster", 0.9), ("core", 0.5))
     ]
-    return alt.layer(*bars)
+    nearest = (
+        whole.transform_filter("datum.of == 'cluster' && isValid(datum.nearest)")
+        .mark_tick(thickness=2, opacity=1)
+        .encode(**{name: value for name, value in channels.items() if name not in ("y", "color")},
+                y="nearest:Q")
+    )  # fmt: skip
+    return alt.layer(*bars, nearest)

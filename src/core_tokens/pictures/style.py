@@ -41,6 +41,7 @@ def config(theme: Theme) -> dict[str, Any]:
         },
         "text": {"color": ink, "fontSize": 11},
         "rule": {"color": ink},
+        "tick": {"color": ink},
         "view": {"stroke": faint},
     }  # fmt: skip
 

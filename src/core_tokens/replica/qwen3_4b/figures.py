@@ -50,7 +50,7 @@ ORIGIN_INDEX = 60
 ORIGIN_NORM = 0.370917
 MEDIAN = 235 * 2.0**-16
 """3.585815e-03, the median |component| of the Big One; its ulp is 2**-16."""
-ULP_EXPONENT = -16
+ULP = 2.0**-16
 
 VOID_L2 = 0.0036
 """The distance from the cluster to the nearest token outside."""
@@ -61,11 +61,25 @@ FAR_DIMENSIONS = {163: (-0.08056640625, -0.080078125), 13: (-0.047607421875, -0.
 WIDEST_DIMENSION = 1382
 DISTINCT_VALUES = {1: 363, 2: 201, 3: 1070, 4: 187, 5: 86, 6: 161, 7: 92, 8: 35, 9: 67, 10: 75}
 """Distinct values of a dimension over the unique vectors -> dimensions."""
-DISTINCT_TOTAL = 10291 + DIMS
-"""All distinct values: the gaps between them and one more per dimension."""
+GAPS = 10291
+"""Gaps between neighbouring distinct values of a dimension; one value more per dimension."""
 MOST_DISTINCT = 84
 MOST_DISTINCT_CORE = 82
 CORE_VARYING = 2179
+
+NEAREST_EXPONENTS = {
+    0: 8106, 1: 1093, 2: 589, 3: 246, 4: 108, 5: 69, 6: 36, 7: 13, 8: 12, 9: 15, 10: 4,
+}  # fmt: skip
+"""n -> gaps that are nearest to 2**n times the smallest one of their dimension.
+
+Published are those up to 9 as exponents of the gaps that are a power of two. They add up to 10,287,
+which is more than there are such gaps and 4 less than there are gaps: so they must be of all gaps,
+rounded, and the ten most frequent. The other 4 are further out; that all are at 10 is made up.
+"""
+OTHER_GAPS = GAPS - 9467
+"""Gaps that are not exactly a power of two times the smallest."""
+MIXED_DIMENSIONS = DIMS - DISTINCT_VALUES[1] - 1987
+"""Dimensions that have such a gap."""
 
 FACE_TREES = (
     # Vectors one lattice step apart in one dimension: each tuple is a vector, given by the steps

@@ -20,6 +20,10 @@ BULK_DEVIATION = 0.005167
 """Puts the median of the bulk at the published one."""
 LARGE = (0.1848, 0.119, 0.0806, 0.0738, 0.0612, 0.0476, 0.0392, 0.0335, 0.0281, 0.0244, 0.0221)
 """Magnitudes of the largest components; they bring the norm near the published one."""
+FINEST = 2.0**-26
+SMALL = tuple(quanta * FINEST for quanta in (225, 193, 161, 129, 97, 65, 33, 1))
+"""Magnitudes of the smallest components, closer to zero than the bulk would have them: only where
+the lattice is so fine, some gaps between values can be hundreds of times the smallest one."""
 FIRST_DIMENSION_SLOT = 700
 """Dimension 0 decides most of the lexicographic order; its lattice step is to be 2 ulp."""
 
@@ -53,7 +57,7 @@ def _magnitudes() -> NDArray[Any]:
     magnitudes[: len(LARGE)] = LARGE
     middle = figures.DIMS // 2
     magnitudes[middle - 2 : middle + 2] = figures.MEDIAN
-    magnitudes[-1] = 2.0**-26  # where the lattice is finest: the dimension of most values
+    magnitudes[-len(SMALL) :] = SMALL
     lattice = ordered(magnitudes)
     # One lattice step where it moves the norm towards the published one, the large ones first.
     target = figures.ORIGIN_NORM * figures.ORIGIN_NORM

@@ -1,29 +1,26 @@
 """The unique vectors of the replica's cluster, and how many tokens share each.
 
-Every vector but the Big One takes in each dimension one of a few values near the Big One's: no
-further than its shell allows, and in each dimension exactly as many distinct values as published.
-So vectors differ from the Big One in hundreds of dimensions, as real ones do. Three small families
-are then derived from one vector each by single lattice steps: the published adjacency.
+Every vector but the Big One takes in each dimension one of its few values near the Big One's, no
+further than its shell allows, and every value is taken. So vectors differ from the Big One in
+hundreds of dimensions, as real ones do. Three small families are then derived from one vector each
+by single lattice steps: the published adjacency.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core_tokens.bits import from_ordered, ordered, round_to_bfloat16
+from core_tokens.bits import ordered
 from core_tokens.replica.draws import Draws
 from core_tokens.replica.qwen3_4b import figures
 from core_tokens.replica.qwen3_4b.origin import Origin
+from core_tokens.replica.qwen3_4b.values import Values, make_values
 
-ULP = 2.0**figures.ULP_EXPONENT
-GRID = 48
-"""Values are offered at 2 * GRID offsets across the widest distance of the generic vectors."""
 NEAR = 1 / 16
 """How far, in ulp, the vectors of shell 0 may be; less than the 0.1 that still counts as whole."""
-KEEP = 4
-"""One value in KEEP is that of the Big One; the furthest vector keeps none (the diameter)."""
+KEEP = 3
+"""One value in KEEP is that of the Big One. The furthest vector keeps none (the diameter)."""
 HALO_SLOTS = range(320, 336)
 """Slots where a lattice step is 4 ulp and only the halo varies."""
 
@@ -63,12 +60,13 @@ def make_vectors(draws: Draws, origin: Origin) -> list[Vector]:
     derived = {member for family in families for member in family[1:]}
     drawn = [vector for vector in vectors[1:] if vector not in derived]
     lattice = ordered(origin.values)
-    _force(draws, origin, lattice, drawn)
-    counts = _distinct_values()
+    values = make_values(draws, origin, [vector.far for vector in drawn if vector.far])
+    _force(draws, origin, lattice, drawn, values)
     for vector in drawn:
         vector.lattice = lattice.copy()
-    for slot, dimension in enumerate(origin.dimension_of_slot.tolist()):
-        _draw_dimension(draws, lattice, dimension, counts[slot], drawn)
+        vector.lattice[list(vector.forced)] = list(vector.forced.values())
+    for dimension, ulps in values.ulps.items():
+        _take_values(draws, dimension, ulps, drawn)
     vectors[0].lattice = lattice
     for family, steps in zip(families, figures.FACE_TREES, strict=True):
         _derive(draws, origin, lattice, family, steps, drawn)
@@ -108,49 +106,14 @@ def _families(vectors: list[Vector]) -> list[list[Vector]]:
     return families
 
 
-def _distinct_values() -> list[int]:
-    """Distinct values in the core for each slot."""
-    constant, two = figures.DISTINCT_VALUES[1], figures.DISTINCT_VALUES[2]
-    halo_only = figures.DIMS - constant - figures.CORE_VARYING
-    counts = [1] * (constant + halo_only) + [2] * (two - halo_only)
-    for values, dimensions in figures.DISTINCT_VALUES.items():
-        counts += [values] * (dimensions if values > 2 else 0)
-    # The rest takes 11 and more: a parabola that ends below the widest, scaled to the total.
-    more = figures.DIMS - len(counts) - 1
-    rest = figures.DISTINCT_TOTAL - sum(counts) - halo_only - figures.MOST_DISTINCT - 11 * more
-    squares = [slot * slot for slot in range(more)]
-    shares = [rest * square // sum(squares) for square in squares]
-    for slot in range(rest - sum(shares)):
-        shares[more - 1 - slot] += 1
-    return counts + [11 + share for share in shares] + [figures.MOST_DISTINCT_CORE]
-
-
-def _ulps(lattice: NDArray[np.int32], dimension: int, values: NDArray[np.int32]) -> NDArray[Any]:
-    """Distance in ulp between values of a dimension and the Big One's."""
-    here = from_ordered(lattice[[dimension]]).astype(np.float64)
-    return np.abs(from_ordered(values).astype(np.float64) - here) / ULP
-
-
-def _offset(lattice: NDArray[np.int32], dimension: int, ulps: NDArray[Any]) -> NDArray[np.int32]:
-    """The lattice values nearest to the Big One's component plus some ulp."""
-    here = from_ordered(lattice[[dimension]]).astype(np.float64)
-    return ordered(round_to_bfloat16(here + ulps * ULP))
-
-
-def _force(draws: Draws, origin: Origin, lattice: NDArray[np.int32], drawn: list[Vector]) -> None:
+def _force(
+    draws: Draws, origin: Origin, lattice: NDArray[np.int32], drawn: list[Vector], values: Values
+) -> None:
     """Fix the components that decide a distance or an order."""
-    slots = origin.dimension_of_slot
-    magnitude = np.abs(origin.values.astype(np.float64)) / ULP
-    whole = [d for d in slots.tolist() if 140 < magnitude[d] < 250]  # one step is one ulp here
-    fine = draws.shuffled(slots[-200:-1].tolist())
-    whole = draws.shuffled(whole[len(whole) // 2 :])  # the smaller half takes 4 values or more
+    far = [vector for vector in drawn if vector.far]
+    for vector, (dimension, value) in zip(far, values.distant, strict=True):
+        vector.forced[dimension] = value
     halo = [vector for vector in drawn if not vector.in_core]
-    for vector in drawn:
-        if vector.far:
-            dimension = (whole if vector.shell == 3 else fine).pop()
-            sign = 1 if draws.below(2) else -1
-            value = _offset(lattice, dimension, np.array([sign * vector.far]))
-            vector.forced[dimension] = int(value[0])
     for vector in halo:
         vector.forced[0] = int(lattice[0]) + (-1 if vector.shell == 32 else 1)
         if vector.shell == 32:
@@ -159,59 +122,33 @@ def _force(draws: Draws, origin: Origin, lattice: NDArray[np.int32], drawn: list
                 vector.forced[dimension] = int(step[1])
     for nth, slot in enumerate(HALO_SLOTS):
         two = [vector for vector in halo if vector.shell == 4]
-        dimension = int(slots[slot])
+        dimension = int(origin.dimension_of_slot[slot])
         two[nth % len(two)].forced[dimension] = int(lattice[dimension]) + (
             1 if draws.below(2) else -1
         )
+    for vector, value in zip(halo, values.only_in_halo, strict=False):
+        vector.forced[figures.WIDEST_DIMENSION] = value
 
 
-def _draw_dimension(
-    draws: Draws, lattice: NDArray[np.int32], dimension: int, count: int, drawn: list[Vector]
+def _take_values(
+    draws: Draws, dimension: int, ulps: dict[int, float], vectors: list[Vector]
 ) -> None:
-    """Give every drawn vector its value in one dimension, ``count`` distinct ones in the core."""
-    here = int(lattice[dimension])
-    free = [vector for vector in drawn if dimension not in vector.forced]
-    forced = {v.forced[dimension] for v in drawn if dimension in v.forced and v.in_core}
-    for vector in drawn:
-        vector.lattice[dimension] = vector.forced.get(dimension, here)
-    if count == 1:
-        return
-    wide, near = _offered(lattice, dimension)
-    chosen = sorted(forced)
-    for number in range(count - 1 - len(forced)):
-        offers = near if near and number % 2 else wide or near
-        value = draws.choice([value for value in offers if value not in chosen])
-        offers.remove(value)
-        chosen.append(value)
-    distance = dict(zip(chosen, _ulps(lattice, dimension, np.array(chosen, np.int32)), strict=True))
-    # Each value must be taken: the furthest first, for which the fewest vectors reach.
+    """Give every vector its value in one dimension, so that each value is taken in the core."""
+    free = [vector for vector in vectors if dimension not in vector.forced]
+    forced = {v.forced[dimension] for v in vectors if v.in_core and dimension in v.forced}
+    # The furthest values first, for which the fewest vectors reach.
     waiting = draws.shuffled([vector for vector in free if vector.in_core])
-    for value in sorted((v for v in chosen if v not in forced), key=lambda v: (-distance[v], v)):
-        taker = min((v for v in waiting if v.reach >= distance[value]), key=lambda v: v.reach)
+    for value in sorted(ulps.keys() - forced, key=lambda value: (-ulps[value], value)):
+        taker = min((v for v in waiting if v.reach >= ulps[value]), key=lambda v: v.reach)
         taker.lattice[dimension] = value
         waiting.remove(taker)
-    extra = []
-    if dimension == figures.WIDEST_DIMENSION:
-        extra = [v for v in wide if v not in chosen][: figures.MOST_DISTINCT - count]
     for vector in waiting + [vector for vector in free if not vector.in_core]:
-        if extra and not vector.in_core:
-            vector.lattice[dimension] = extra.pop()
-            continue
-        reachable = [v for v in chosen if v not in forced and distance[v] <= vector.reach]
+        reachable = [value for value, distance in ulps.items() if distance <= vector.reach]
+        if vector.shell == 32:  # as far away as it can be: the diameter
+            furthest = max(ulps[value] for value in reachable)
+            reachable = [value for value in reachable if ulps[value] == furthest]
         if reachable and (draws.below(KEEP) or vector.shell == 32):
             vector.lattice[dimension] = draws.choice(reachable)
-
-
-def _offered(lattice: NDArray[np.int32], dimension: int) -> tuple[list[int], list[int]]:
-    """Values of a dimension to choose from: within 2 ulp, and within what shell 0 may take."""
-    lists = []
-    for widest in (2.0, NEAR):
-        offsets = np.arange(-GRID, GRID + 1) * (widest / GRID)
-        values = np.unique(_offset(lattice, dimension, offsets))
-        values = values[(values != lattice[dimension]) & (values != 0)]
-        lists.append(values[_ulps(lattice, dimension, values) <= widest].tolist())
-    wide, near = lists
-    return [value for value in wide if value not in near], near
 
 
 def _derive(
@@ -224,7 +161,7 @@ def _derive(
 ) -> None:
     """Copy a family's first vector to the rest, each a few single lattice steps away."""
     first = family[0]
-    magnitude = np.abs(origin.values.astype(np.float64)) / ULP
+    magnitude = np.abs(origin.values.astype(np.float64)) / figures.ULP
     coarse = (magnitude > 266) & (magnitude < 500)  # one step is two ulp here: all distances stay
     taken_up = np.array([vector.lattice for vector in drawn if vector.in_core]) == lattice + 1
     usable = np.flatnonzero(coarse & (first.lattice == lattice) & taken_up.any(axis=0))
@@ -237,15 +174,11 @@ def _derive(
 
 
 def _set_index(lattice: NDArray[np.int32], vectors: list[Vector], free: list[Vector]) -> None:
-    """Mirror components of dimension 0 until the Big One has its published index."""
-
-    def below() -> int:
-        origin = lattice.tolist()
-        return sum(vector.lattice.tolist() < origin for vector in vectors)
-
-    movable = [vector for vector in free if vector.in_core and vector.lattice[0] != lattice[0]]
-    for vector in movable:
-        excess = below() - figures.ORIGIN_INDEX
-        side = int(np.sign(vector.lattice[0] - lattice[0]))
-        if excess * side < 0:
-            vector.lattice[0] = 2 * lattice[0] - vector.lattice[0]
+    """Move vectors across the Big One in dimension 0 until it has its published index."""
+    origin = lattice.tolist()
+    excess = sum(vector.lattice.tolist() < origin for vector in vectors) - figures.ORIGIN_INDEX
+    for vector in free:
+        side = -1 if vector.lattice.tolist() < origin else 1
+        if excess * side < 0 and vector.in_core and vector.reach == 2:
+            vector.lattice[0] = lattice[0] - side  # one step of 2 ulp
+            excess += side
