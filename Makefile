@@ -5,7 +5,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help repro env test lint format bench clean
+.PHONY: help repro env test lint format templates bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,9 +29,14 @@ format: $(VENV)/.installed-dev ## let ruff lay out the code
 	ruff check --fix
 	ruff format
 
+templates: $(VENV)/.installed ## what is made from the pictures: .dvc/plots and those of the README
+	python -m core_tokens.pictures.dvc_plots
+	cp $(foreach name,curve_ulp rulers adjacency,data/qwen3-4b-replica/pictures/$(name).svg) docs/
+
 bench: $(VENV)/.installed-dev ## what each stage costs on this machine
 	python benchmarks/stages.py
 	python benchmarks/fetch.py
+	python benchmarks/structure.py
 
 clean: ## remove the environment
 	rm -rf $(VENV)

@@ -92,7 +92,7 @@ def main() -> None:
         )
         stages = [
             Job(stage, [python, "-m", f"core_tokens.stages.{stage}", MODEL])
-            for stage in ("cluster", "measure", "extract")
+            for stage in ("cluster", "measure", "extract", "analyse", "draw")
         ]
         repro = Job("dvc repro, new radius", ["dvc", "repro", "--quiet"])
         jobs = [notebook, *stages, repro]

@@ -7,7 +7,7 @@ from core_tokens import cli
 from core_tokens.errors import UsageError
 from project import Project, check_refusal
 
-COMMANDS = {"add", "remove", "summary"}
+COMMANDS = {"add", "remove", "report", "summary"}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -52,7 +52,7 @@ def test_help_says_something_of_every_argument() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["add", "x", "--embedding", "W"], ["remove", "x"], ["summary"]]
+    "arguments", [["add", "x", "--embedding", "W"], ["remove", "x"], ["summary"], ["report"]]
 )
 def test_command_outside_a_project_says_where_to_run(tmp_path: Path, arguments: list[str]) -> None:
     check_refusal(

@@ -18,7 +18,8 @@ import figures
 from core_tokens.structure.quantization import quantization
 from repository import MODEL, ROOT, Repository, clone, copy_of_this_project
 
-STAGES = ("fetch", "cluster", "measure", "extract", "analyse", "draw")
+STAGES = ("fetch", "cluster", "measure", "extract", "draw")
+"""Those that have to run in a clone; what `analyse` makes is all in Git."""
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,9 @@ def measured(data: Path) -> dict[str, NDArray[np.generic]]:
 def test_git_is_clean_after_the_run_so_every_byte_is_as_committed(default: Repository) -> None:
     assert default.git_status() == ""
     assert default.ran() == set()
+    analyse = f"analyse@{MODEL}"
+    assert default.ran("--force", "--no-run-cache", "--single-item", analyse) == {analyse}
+    assert default.git_status() == ""
 
 
 def test_the_file_says_that_it_is_no_model(data: Path) -> None:
@@ -167,6 +171,63 @@ def test_quantization_figures(measured: dict[str, NDArray[np.generic]]) -> None:
     assert found.power_of_two_dimensions == figures.POWER_OF_TWO_DIMENSIONS
     most_common = Counter(found.nearest_exponents).most_common(10)
     assert most_common == list(figures.EXPONENTS.items())
+
+
+def test_structure_metrics_are_the_published_ones(data: Path) -> None:
+    found = metrics(data, "structure")
+    cluster, core = found["cluster"], found["core"]
+    assert cluster["diversity"] == {
+        "constant_dimensions": 363, "varying_dimensions": 2197, "distinct_max": 84,
+        "distinct_max_dimension": 1382, "distinct_mean": pytest.approx(5.02, abs=0.005),
+        "distinct_median": 3,
+    }  # fmt: skip
+    assert core["diversity"]["varying_dimensions"] == 2179
+    assert core["diversity"]["distinct_max"] == 82
+    assert core["diversity"]["distinct_max_dimension"] == 1382
+    assert cluster["quantization"] == {
+        "gaps": 10291, "power_of_two_gaps": 9467, "power_of_two_dimensions": 1987,
+        "whole_step_gaps": 10291,
+    }  # fmt: skip
+    plane = cluster["cross_section"]
+    assert (plane["dimension_x"], plane["dimension_y"]) == (163, 13)
+    assert f"{plane['variance_x'] * 2.0**-32:.6e}" == "1.907349e-09"
+    assert f"{plane['variance_y'] * 2.0**-32:.6e}" == "4.768372e-10"
+    assert core["adjacency"]["face"] == {
+        "edges": 24, "isolated": 97, "components": 100, "largest_component": 12,
+        "largest_component_tokens": 715, "degree_max": 5,
+    }  # fmt: skip
+    assert cluster["shells"]["whole_percent"] == 100 * 110 / 125
+    assert (cluster["shells"]["gap_at"], core["shells"]["gap_at"]) == (5, 4)
+
+
+def test_the_hub_of_the_core_has_704_tokens_and_three_components_are_larger_than_one(
+    data: Path,
+) -> None:
+    vectors = [row for row in table(data, "plots/adjacency") if row["kind"] == "vector"]
+    assert sum(row["face_neighbours"] != "0" for row in vectors) == 12 + 7 + 6
+    hub = max(vectors, key=lambda row: int(row["face_neighbours"]))
+    assert (hub["population"], hub["part"]) == ("704", "core")
+
+
+def test_the_cross_section_has_the_published_ranges(data: Path) -> None:
+    rows = table(data, "plots/cross_section")
+    for axis, low, high in (
+        ("x", -8.056641e-02, -8.007812e-02),
+        ("y", -4.760742e-02, -4.736328e-02),
+    ):
+        values = sorted({float(row[axis]) for row in rows})
+        assert values == pytest.approx([low, high], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["curve_ulp", "rulers", "adjacency"])
+def test_the_pictures_of_the_readme_are_those_of_the_pipeline(data: Path, name: str) -> None:
+    drawn = (data / "pictures" / f"{name}.svg").read_bytes()
+    assert drawn == (ROOT / "docs" / f"{name}.svg").read_bytes(), "make templates"
+
+
+def test_a_report_of_the_default_is_small(default: Repository, tmp_path: Path) -> None:
+    default.run("core-tokens", "report", "-o", str(tmp_path / "report.html"))
+    assert (tmp_path / "report.html").stat().st_size < 3e6
 
 
 def test_the_summary_reads_as_the_notebook_did(default: Repository) -> None:

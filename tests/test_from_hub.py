@@ -395,9 +395,12 @@ class OnHub(Repository):
         return OnHub(clone(self, path).path, self.settings)
 
 
+AFTER_RADIUS = ("extract", "analyse", "draw")
+
+
 def stages(name: str, *of: str) -> set[str]:
     """Some stages of a model, by default all."""
-    return {f"{stage}@{name}" for stage in of or ("fetch", "cluster", "measure", "extract")}
+    return {f"{stage}@{name}" for stage in of or ("fetch", "cluster", "measure", *AFTER_RADIUS)}
 
 
 FACTORS = {"a": 1.0, "b": 2.0, "c": 4.0, "d": 0.5}
@@ -467,7 +470,7 @@ def test_a_model_goes_all_the_way_from_the_hub(served: Hub, empty: OnHub, tmp_pa
 
     # A threshold of its own runs what depends on it, of that model alone.
     one.edit("discover: [first, second]", "discover: [first]\n  discover_at: {second: 0.000001}")
-    assert one.ran() == {"cluster-at@second", *stages("second", "measure", "extract")}
+    assert one.ran() == {"cluster-at@second", *stages("second", "measure", *AFTER_RADIUS)}
     one.commit("A threshold for the second")
     one.dvc("push")
 
@@ -477,7 +480,7 @@ def test_a_model_goes_all_the_way_from_the_hub(served: Hub, empty: OnHub, tmp_pa
     two.dvc("pull", "measure@first", "measure@second")
     two.edit("radius: 3.0", "radius: 2.0")
     ran = two.ran("--pull", "--allow-missing")
-    assert ran == stages("first", "extract") | stages("second", "extract")
+    assert ran == stages("first", *AFTER_RADIUS) | stages("second", *AFTER_RADIUS)
     assert two.json("first/core.json")["core"]["tokens"] == 15
     assert not (two.path / "data/first/W.safetensors").exists()
     assert served.log == ()
@@ -499,7 +502,7 @@ def test_models_run_side_by_side(served: Hub, empty: OnHub, tmp_path: Path) -> N
     printed: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def reproduce(name: str) -> None:
-        command = ("dvc", "--wait-for-lock", "repro", f"extract@{name}")
+        command = ("dvc", "--wait-for-lock", "repro", f"draw@{name}")
         printed[name] = one.run(*command, check=False)
 
     threads = [threading.Thread(target=reproduce, args=(name,)) for name in FACTORS]

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from core_tokens.errors import FileError
 from core_tokens.plot_files import parse
-from core_tokens.structure_tables import csv_text
-from core_tokens.tables import plain
+from core_tokens.tables import csv_text, plain
 from core_tokens.vocabulary import shown
 
 WHERE = Path("data/tiny/plots/shells.csv")

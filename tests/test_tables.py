@@ -24,8 +24,6 @@ from core_tokens.tables import (
     measure_metrics,
     number,
     populations_table,
-    radius_curve,
-    shells_table,
     tokens_table,
 )
 from core_tokens.vocabulary import Token
@@ -259,74 +257,6 @@ def test_the_metrics_of_an_empty_core_are_zeros() -> None:
         "core": {"tokens": 0, "vectors": 0, "percent": 0.0},
         "halo": {"tokens": 0, "vectors": 0},
     }
-
-
-# Shells: whole ulp, half to even.
-
-
-def test_shells_are_whole_ulp_rounded_half_to_even() -> None:
-    assert shells_table(measurements()) == (
-        "ulp,vectors,tokens\n"
-        "0,2,4\n"  # 0.0 and 0.5
-        "2,2,3\n"  # 1.5 and 2.5
-        "32,1,1\n"
-    )
-
-
-def test_shells_far_out_are_told_apart_and_infinity_is_the_last() -> None:
-    far = np.array([math.inf, 16777216, 16777218, 0, 1e30], np.float32)
-    assert shells_table(measurements(distance_ulp=far)) == (
-        "ulp,vectors,tokens\n"
-        "0,1,2\n16777216,1,1\n16777218,1,3\n1e+30,1,1\n3.4028235e+38,1,1\n"
-    )  # fmt: skip
-
-
-def test_no_measurements_have_no_shells() -> None:
-    assert shells_table(EMPTY) == "ulp,vectors,tokens\n"
-
-
-# Radius curves.
-
-
-def test_a_radius_curve_has_a_row_for_every_distinct_distance() -> None:
-    measured = measurements()
-    header = "radius,vectors,tokens\n"
-    assert radius_curve(measured.distance_ulp, measured.populations) == (
-        header + "0,1,3\n0.5,2,4\n1.5,3,5\n2.5,4,7\n32,5,8\n"
-    )
-    assert radius_curve(measured.distance_steps, measured.populations) == (
-        header + "0,1,3\n1,2,4\n2,4,7\n3,5,8\n"
-    )
-    assert radius_curve(measured.distance_l2, measured.populations) == (
-        header + "0,1,3\n3e-05,2,4\n0.001,3,5\n0.1,4,6\n0.25,5,8\n"
-    )
-
-
-def test_a_radius_curve_ends_at_infinity_without_a_warning() -> None:
-    distance = np.array([math.inf, 0, math.inf, 7], np.float32)
-    assert radius_curve(distance, np.array([1, 5, 2, 1])) == (
-        "radius,vectors,tokens\n0,1,5\n7,2,6\n3.4028235e+38,4,9\n"
-    )
-
-
-def test_no_measurements_have_an_empty_radius_curve() -> None:
-    assert radius_curve(EMPTY.distance_l2, EMPTY.populations) == "radius,vectors,tokens\n"
-
-
-@given(cases(), st.sampled_from(["distance_ulp", "distance_steps", "distance_l2"]))
-def test_a_radius_curve_is_the_core_at_every_distance(case: Case, ruler: str) -> None:
-    measured = measure(*case)
-    distance = getattr(measured, ruler)
-    lines = radius_curve(distance, measured.populations).splitlines()[1:]
-    expected = []
-    for radius in np.unique(distance):
-        core = core_within(
-            float(radius), distance, measured.vector_of_token, measured.token_ids
-        )  # fmt: skip
-        expected.append((number(radius), core.vectors, len(core.token_ids)))
-    found = [tuple(map(float, line.split(","))) for line in lines]
-    assert found == expected
-    assert found[-1][1:] == (len(measured.vectors), len(measured.token_ids))
 
 
 # The tables of core and halo, and of the tokens that were measured.

@@ -63,7 +63,10 @@ def parser() -> argparse.ArgumentParser:
         "report", help="one page with pictures, for a browser without a network"
     )
     page.add_argument("names", metavar="MODEL", nargs="*", help="by default all")
-    page.add_argument("-o", "--output", type=Path, metavar="FILE", default=Path("report.html"))
+    page.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", default=Path("report.html"),
+        help="by default report.html",
+    )  # fmt: skip
     page.add_argument(
         "--compare", metavar="REV", help="beside how it was in a commit or an experiment"
     )

@@ -40,6 +40,15 @@ class Case(NamedTuple):
     distance_ulp: NDArray[np.float32]
     within: NDArray[np.bool_]
 
+    def only(self, chosen: NDArray[np.bool_]) -> "Case":
+        """Some of the vectors."""
+        return Case(
+            self.vectors[chosen],
+            self.populations[chosen],
+            self.distance_ulp[chosen],
+            self.within[chosen],
+        )
+
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
@@ -75,7 +84,7 @@ def check_same(found: Any, expected: Any, where: str = "") -> None:
 
 @given(cases())
 def test_the_core_is_analysed_as_if_there_were_nothing_else(case: Case) -> None:
-    alone = analyse(*(array[case.within] for array in case))
+    alone = analyse(*case.only(case.within))
     check_same(analyse(*case).core, alone.cluster)
     check_same(alone.core, alone.cluster)
 
@@ -95,7 +104,7 @@ def test_a_core_of_all_vectors_is_the_cluster(case: Case) -> None:
 def test_each_question_is_answered_of_the_vectors_that_it_is_about(case: Case) -> None:
     found = analyse(*case)
     for structure, chosen in ((found.cluster, case.within | True), (found.core, case.within)):
-        vectors, populations, distance_ulp, _ = (array[chosen] for array in case)
+        vectors, populations, distance_ulp, _ = case.only(chosen)
         check_same(structure.shells, shells(distance_ulp, populations))
         check_same(structure.diversity, diversity(vectors))
         check_same(structure.quantization, quantization(vectors))
@@ -217,7 +226,7 @@ def weight_within(limit: float, distances: list[float], weights: list[int]) -> i
 
 
 def check_values(structure: Structure, expected: Expected) -> None:
-    distinct, exponents = [], list[int]()
+    distinct, exponents, nearest = list[int](), list[int](), list[int]()
     gaps = dimensions = 0
     for column in zip(*expected.rows, strict=True):
         values = sorted({Fraction(value) for value in column})
@@ -228,6 +237,10 @@ def check_values(structure: Structure, expected: Expected) -> None:
             quanta = gap / min(between)
             if quanta.denominator == 1 and quanta.numerator.bit_count() == 1:
                 powers.append(quanta.numerator.bit_length() - 1)
+            n = 0
+            while 4 ** (n + 1) <= 2 * quanta**2:  # is it nearer to 2 ** (n + 1), as ratios go?
+                n += 1
+            nearest.append(n)
         gaps += len(between)
         dimensions += len(between) == len(powers) > 0
         exponents += powers
@@ -238,6 +251,7 @@ def check_values(structure: Structure, expected: Expected) -> None:
     found = structure.quantization
     assert found.gaps == found.whole_step_gaps == gaps
     assert found.exponents == {n: exponents.count(n) for n in sorted(set(exponents))}
+    assert found.nearest_exponents == {n: nearest.count(n) for n in sorted(set(nearest))}
     assert found.power_of_two_gaps == len(exponents)
     assert found.power_of_two_dimensions == dimensions
 
@@ -298,11 +312,15 @@ def measured_by_oracle(matrix: NDArray[Any], ids: NDArray[np.int64]) -> Expected
     )
 
 
-def chosen(expected: Expected, within: list[bool]) -> Expected:
+def within_radius(expected: Expected, radius: float) -> Expected:
     """The vectors of the core alone."""
+    inside = [at for at, distance in enumerate(expected.distances) if distance <= radius]
     return Expected(
-        *([each for each, inside in zip(part, within, strict=True) if inside] for part in expected)
-    )  # type: ignore[arg-type] # each part is a list of the same length
+        [expected.rows[at] for at in inside],
+        [expected.places[at] for at in inside],
+        [expected.populations[at] for at in inside],
+        [expected.distances[at] for at in inside],
+    )
 
 
 def analysed(matrix: NDArray[Any], ids: NDArray[np.int64], radius: float) -> Analysis:
@@ -321,18 +339,23 @@ def test_a_real_cluster_and_its_core_are_what_slow_loops_find(
     assert len(expected.rows) == 167
     found = analysed(stories, ids, radius)
     check_structure(found.cluster, expected)
-    core = chosen(expected, [distance <= radius for distance in expected.distances])
+    core = within_radius(expected, radius)
     assert len(core.rows) == vectors
     if vectors > 1:
         check_structure(found.core, core)
 
 
-def test_the_real_cluster_is_that_of_a_lattice(stories: NDArray[Any]) -> None:
+def test_the_numbers_of_a_real_cluster(stories: NDArray[Any]) -> None:
     found = analysed(stories, find_cluster(stories, 0.002).token_ids, 4).cluster
-    assert len(found.adjacency.linf.edges) > len(found.adjacency.face.edges)
-    assert 1 < len(found.adjacency.linf.sizes) < 167
-    assert found.diversity.varying_dimensions > 0
-    assert found.quantization.gaps > found.quantization.power_of_two_gaps > 0
+    assert found.shells.whole.tolist() == [0, 1, 2, 4]
+    assert found.shells.vectors.tolist() == [77, 55, 34, 1]
+    assert found.diversity.varying_dimensions == 19
+    assert found.quantization.exponents == {0: 61, 1: 2, 2: 1}
+    assert found.cross_section.dimensions == (42, 55)
+    face, linf = found.adjacency.face, found.adjacency.linf
+    assert (len(face.edges), face.isolated, face.sizes.max(), face.degrees.max()) == (7, 153, 2, 1)
+    assert (len(linf.edges), linf.isolated, linf.sizes.max()) == (467, 18, 132)
+    assert (linf.hub, linf.degrees[linf.hub]) == (13, 18)
 
 
 def test_rows_of_a_model_without_a_cluster_are_what_slow_loops_find(
@@ -346,9 +369,7 @@ def test_rows_of_a_model_without_a_cluster_are_what_slow_loops_find(
     radius = float(np.median(expected.distances))
     found = analysed(tinystories, ids, radius)
     check_structure(found.cluster, expected)
-    check_structure(
-        found.core, chosen(expected, [distance <= radius for distance in expected.distances])
-    )
+    check_structure(found.core, within_radius(expected, radius))
 
 
 def test_a_model_without_a_cluster_has_no_structure(tinystories: NDArray[Any]) -> None:

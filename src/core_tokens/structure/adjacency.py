@@ -5,7 +5,6 @@ dimension, and "L-infinity 1", where they differ by one step at most in every di
 symmetric; steps are those of the ordered integers, where -0 and +0 are one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 from core_tokens.bits import ordered
-
-COORDINATES = 8
-BLOCK_VALUES = 1 << 22
-"""Pairs are compared in blocks of about this many components."""
+from core_tokens.structure.pairs import pairs_within_a_step
 
 
 @dataclass(frozen=True)
@@ -100,43 +95,15 @@ class Adjacency:
 def adjacency(vectors: NDArray[Any], populations: NDArray[np.int64]) -> Adjacency:
     """Find all neighbours, exactly.
 
-    A k-d tree over the few dimensions that take the most values proposes pairs that may be within
-    one step of each other everywhere; all their components decide.
-
     Args:
         vectors: float[vectors, dims] of a dtype of ``bits.LATTICES``, finite and distinct.
         populations: int64[vectors], tokens per vector.
     """
-    lattice = ordered(vectors)
-    near: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
-    lengths: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    for pairs in _candidates(lattice):
-        steps = np.subtract(lattice[pairs[:, 0]], lattice[pairs[:, 1]], dtype=np.int64)
-        np.abs(steps, out=steps)
-        within = steps.max(axis=1) <= 1
-        near.append(pairs[within])
-        lengths.append(steps[within].sum(axis=1))
-    edges, length = np.concatenate(near), np.concatenate(lengths)
-    order = np.lexsort((edges[:, 1], edges[:, 0]))
-    edges, length = edges[order], length[order]
-    face = length == 1
+    edges, lengths = pairs_within_a_step(ordered(vectors))
+    face = lengths == 1
     return Adjacency(
-        _graph(edges[face], length[face], populations), _graph(edges, length, populations)
+        _graph(edges[face], lengths[face], populations), _graph(edges, lengths, populations)
     )
-
-
-def _candidates(lattice: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
-    """Pairs of rows at most one step apart in the dimensions looked at: int64[<= block, 2]."""
-    if len(lattice) < 2:
-        return
-    columns = np.sort(lattice, axis=0)
-    distinct = (columns[1:] != columns[:-1]).sum(axis=0)
-    chosen = np.argsort(-distinct, kind="stable")[:COORDINATES]
-    tree = KDTree(lattice[:, chosen].astype(np.float64))
-    pairs = tree.query_pairs(1, p=np.inf, output_type="ndarray").astype(np.int64, copy=False)
-    step = max(1, BLOCK_VALUES // lattice.shape[1])
-    for start in range(0, len(pairs), step):
-        yield pairs[start : start + step]
 
 
 def _graph(

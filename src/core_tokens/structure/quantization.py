@@ -73,8 +73,8 @@ def quantization(vectors: NDArray[Any]) -> Quantization:
         if not len(dimension):
             continue
         start = np.flatnonzero(np.diff(dimension, prepend=-1))
-        values = (from_ordered(end, vectors.dtype) for end in (low, high))
-        n, is_power = _exponents(*values, start)
+        low, high = from_ordered(low, vectors.dtype), from_ordered(high, vectors.dtype)
+        n, is_power = _exponents(low, high, start)
         exact.update(n[is_power].tolist())
         nearest.update(n.tolist())
         dimensions += int(np.logical_and.reduceat(is_power, start).sum())
