@@ -230,19 +230,20 @@ def test_shells_far_out_are_told_apart_and_infinity_is_the_last() -> None:
 
 def test_the_populations_the_big_one_first() -> None:
     assert populations_table(example_of(five(), texts=TEXTS).vectors) == (
-        "rank,population,part,token,text,label\n"
-        "1,3,core,20,the,the Big One\n"
-        "2,3,halo,7,\\xE4,\\xE4\n"
-        '3,2,core,21," a,""b"""," a,""b"""\n'
-        "4,1,halo,5,中,\n"  # of equals that with the smallest token
-        "5,1,core,40,,\n"
+        "rank,population,part,token,text,distance_ulp,label\n"
+        "1,3,core,20,the,0,the Big One\n"
+        "2,3,halo,7,\\xE4,1.25,\\xE4\n"
+        '3,2,core,21," a,""b""",1," a,""b"""\n'
+        "4,1,halo,5,中,4,\n"  # of equals that with the smallest token
+        "5,1,core,40,,2.5,\n"
     )
 
 
 def test_populations_whose_text_is_unknown_are_labelled_by_their_token() -> None:
     assert populations_table(example_of(five()).vectors) == (
-        "rank,population,part,token,text,label\n"
-        "1,3,core,20,,the Big One\n2,3,halo,7,,7\n3,2,core,21,,21\n4,1,halo,5,,\n5,1,core,40,,\n"
+        "rank,population,part,token,text,distance_ulp,label\n"
+        "1,3,core,20,,0,the Big One\n2,3,halo,7,,1.25,7\n3,2,core,21,,1,21\n"
+        "4,1,halo,5,,4,\n5,1,core,40,,2.5,\n"
     )
 
 
@@ -333,15 +334,16 @@ def test_of_vectors_with_one_dimension_the_cross_section_is_a_line() -> None:
 
 
 ADJACENCY = (
-    "kind,x,y,x2,y2,length,part,population,vector,token,text,face_neighbours,linf_neighbours\n"
+    "kind,x,y,x2,y2,length,part,population,vector,token,text,distance_ulp,"
+    "face_neighbours,linf_neighbours\n"
 )
 PLACES = np.array([[1 / 3, 1], [1, 2], [0.5, -0.0001], [2.0004, 3], [12, 0]])
 VECTORS = (
-    'vector,0.333,1,,,,core,2,0,21," a,""b""",1,2\n'
-    "vector,1,2,,,,core,3,1,20,the,2,2\n"
-    "vector,0.5,0,,,,core,1,2,40,,0,0\n"
-    "vector,2,3,,,,halo,3,3,7,\\xE4,1,2\n"
-    "vector,12,0,,,,halo,1,4,5,中,0,0\n"
+    'vector,0.333,1,,,,core,2,0,21," a,""b""",1,1,2\n'
+    "vector,1,2,,,,core,3,1,20,the,0,2,2\n"
+    "vector,0.5,0,,,,core,1,2,40,,2.5,0,0\n"
+    "vector,2,3,,,,halo,3,3,7,\\xE4,1.25,1,2\n"
+    "vector,12,0,,,,halo,1,4,5,中,4,0,0\n"
 )
 
 
@@ -352,9 +354,9 @@ def test_the_adjacency_edges_first_and_of_those_the_longest() -> None:
     assert linf.lengths.tolist() == [1, 2, 1]
     laid_out = Layout(PLACES, np.array([True, False, True]))
     assert adjacency_table(case.found, laid_out, case.vectors) == (
-        ADJACENCY + "edge,0.333,1,2,3,2,,,,,,,\n"
-        "edge,0.333,1,1,2,1,,,,,,,\n"
-        "edge,1,2,2,3,1,,,,,,,\n" + VECTORS
+        ADJACENCY + "edge,0.333,1,2,3,2,,,,,,,,\n"
+        "edge,0.333,1,1,2,1,,,,,,,,\n"
+        "edge,1,2,2,3,1,,,,,,,,\n" + VECTORS
     )
 
 
@@ -365,7 +367,7 @@ def test_where_there_are_too_many_edges_those_of_the_trees_are_drawn_and_the_sho
     long_tree = Layout(PLACES, np.array([False, True, False]))
     monkeypatch.setattr(structure_tables, "MOST_EDGES", 2)
     assert adjacency_table(case.found, long_tree, case.vectors) == (
-        ADJACENCY + "edge,0.333,1,2,3,2,,,,,,,\nedge,0.333,1,1,2,1,,,,,,,\n" + VECTORS
+        ADJACENCY + "edge,0.333,1,2,3,2,,,,,,,,\nedge,0.333,1,1,2,1,,,,,,,,\n" + VECTORS
     )
     monkeypatch.setattr(structure_tables, "MOST_EDGES", 0)
     assert adjacency_table(case.found, long_tree, case.vectors) == ADJACENCY + VECTORS
@@ -410,7 +412,7 @@ def test_the_kinds_of_core_and_halo() -> None:
 COLUMNS = {
     **dict.fromkeys(("curve_ulp", "curve_steps", "curve_l2"), "radius,vectors,tokens,chosen,zero"),
     "shells": "ulp,part,vectors,tokens",
-    "populations": "rank,population,part,token,text,label",
+    "populations": "rank,population,part,token,text,distance_ulp,label",
     "rulers": (
         "vector,part,population,distance_ulp,distance_steps,distance_l2,token,text,"
         "chosen_ulp,chosen_steps,zero_ulp,zero_steps"

@@ -43,4 +43,6 @@ def read(path: Path) -> CoreFile:
     radius = f"max_core_radius_{ruler}"
     schema: tensors.Schema = {"cluster_token_ids": ("I64", ("tokens",)), radius: ("F32", (1,))}
     core = tensors.read(path, schema)
+    if not 0 <= core[radius][0] < np.inf:
+        raise TensorError(f"{path}: {radius}", str(core[radius][0]), "a finite number >= 0")
     return CoreFile(core["cluster_token_ids"], ruler, core[radius][0])

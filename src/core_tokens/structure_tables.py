@@ -62,7 +62,7 @@ class Vectors:
 
     def zero(self, ruler: str) -> str:
         """Where a log axis shows zero: at a third of the smallest positive value on it."""
-        there = [*self.distances[ruler].tolist(), float(self.chosen(ruler) or 0)]
+        there = [*map(number, self.distances[ruler]), float(self.chosen(ruler) or 0)]
         return f"{min((value for value in there if value > 0), default=3.0) / 3:.3g}"
 
     @property
@@ -246,8 +246,10 @@ def populations_table(vectors: Vectors) -> str:
         named = vectors.texts[at] or str(token)
         label = "the Big One" if at == vectors.origin else named
         shown = label if population > 1 and rank <= MOST_LABELS else ""
-        rows.append((rank, population, parts[at], token, vectors.texts[at], shown))
-    return csv_text(("rank", "population", "part", "token", "text", "label"), rows)
+        distance = plain(vectors.distances["ulp"][at])
+        rows.append((rank, population, parts[at], token, vectors.texts[at], distance, shown))
+    names = ("rank", "population", "part", "token", "text", "distance_ulp", "label")
+    return csv_text(names, rows)
 
 
 def diversity_table(found: Analysis) -> str:
@@ -321,16 +323,16 @@ def adjacency_table(found: Analysis, laid_out: Layout, vectors: Vectors) -> str:
     rows: list[tuple[Any, ...]] = []
     for at in sorted(first, key=lambda at: (-int(lengths[at]), int(at))):  # the longest below
         a, b = edges[at].tolist()
-        rows.append(("edge", *places[a], *places[b], int(lengths[at]), *[""] * 7))
+        rows.append(("edge", *places[a], *places[b], int(lengths[at]), *[""] * 8))
     for at, (x, y) in enumerate(places):
         rows.append((
             "vector", x, y, "", "", "", parts[at], int(vectors.populations[at]), at,
-            int(vectors.first_tokens[at]), vectors.texts[at],
+            int(vectors.first_tokens[at]), vectors.texts[at], plain(vectors.distances["ulp"][at]),
             int(graphs.face.degrees[at]), int(graphs.linf.degrees[at]),
         ))  # fmt: skip
     return csv_text(
         ("kind", "x", "y", "x2", "y2", "length", "part", "population", "vector", "token", "text",
-         "face_neighbours", "linf_neighbours"),
+         "distance_ulp", "face_neighbours", "linf_neighbours"),
         rows,
     )  # fmt: skip
 

@@ -254,7 +254,7 @@ def tables_of(vectors: list[Vector], ruler: str, radius: float) -> dict[str, lis
     labels = ["the Big One", *(str(vectors[at].tokens[0]) for at in ranked[1:])]
     tables["populations"] = [
         f"{rank},{len(vectors[at].tokens)},{parts[at]},{vectors[at].tokens[0]},,"
-        f"{label if len(vectors[at].tokens) > 1 else ''}"
+        f"{shown(vectors[at].distances['ulp'])},{label if len(vectors[at].tokens) > 1 else ''}"
         for rank, (at, label) in enumerate(zip(ranked, labels, strict=True), start=1)
     ]
     tables["rulers"] = [
@@ -281,9 +281,9 @@ def tables_of(vectors: list[Vector], ruler: str, radius: float) -> dict[str, lis
     face, linf = (edges_of(vectors, graph) for graph in ("face", "linf"))
     assert face == linf == [(1, 3)]
     tables["adjacency"] = [
-        "edge,2,1,1,1,1,,,,,,,",
+        "edge,2,1,1,1,1,,,,,,,,",
         *(
-            f"vector,{left},{up},,,,{parts[at]},{len(v.tokens)},{at},{v.tokens[0]},,"
+            f"vector,{left},{up},,,,{parts[at]},{len(v.tokens)},{at},{v.tokens[0]},,{shown(v.distances['ulp'])},"
             f"{sum(at in edge for edge in face)},{sum(at in edge for edge in linf)}"
             for at, (v, (left, up)) in enumerate(zip(vectors, PLACES, strict=True))
         ),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core_tokens.bits import from_ordered, ordered
-from core_tokens.structure import adjacency as module
 from core_tokens.structure.adjacency import Graph, adjacency
 from strategies import BFLOAT16, NATIVE
 
@@ -153,11 +152,10 @@ def test_a_vector_between_two_that_is_left_out_parts_them() -> None:
     assert found.isolated == 1
 
 
-def test_pairs_are_compared_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_on_a_diagonal_touch_at_their_corners_alone() -> None:
     vectors = from_ordered(np.arange(20)[:, None] + np.array([16256, 16000]))
-    expected = adjacency(vectors, np.ones(20, np.int64))
-    monkeypatch.setattr(module, "BLOCK_VALUES", 6)
     found = adjacency(vectors, np.ones(20, np.int64))
-    assert found.linf.edges.tolist() == expected.linf.edges.tolist()
-    assert len(found.linf.edges) == 19
+    assert found.linf.edges.tolist() == [[at, at + 1] for at in range(19)]
+    assert found.linf.lengths.tolist() == [2] * 19
     assert len(found.face.edges) == 0
+    assert found.face.isolated == 20

@@ -205,8 +205,8 @@ def depths(graph: Graph, tree: NDArray[np.bool_], root: int) -> dict[int, int]:
     return depth
 
 
-@given(graphs())
-def test_a_tree_lies_in_rings_around_its_hub(graph: Graph) -> None:
+def check_rings(graph: Graph) -> None:
+    """Each vector lies as far from the hub of its tree as there are edges between, times a ring."""
     found = layout(graph)
     links = np.bincount(graph.edges[found.tree].reshape(-1), minlength=len(graph.degrees))
     for number in np.flatnonzero(graph.sizes > 1):
@@ -220,6 +220,23 @@ def test_a_tree_lies_in_rings_around_its_hub(graph: Graph) -> None:
         ring = min(outwards[at] for at in members if at != hub)
         for at in members:
             assert outwards[at] == pytest.approx(depth[at] * ring, abs=1e-9)
+
+
+@given(graphs())
+def test_a_tree_lies_in_rings_around_its_hub(graph: Graph) -> None:
+    check_rings(graph)
+
+
+@pytest.mark.parametrize("populations", [[1] * 8, [1, 2] * 4, [2, 1] * 4])
+def test_of_two_hubs_the_one_with_more_tokens_is_the_centre(populations: list[int]) -> None:
+    edges = {(0, 1): 1, (0, 2): 1, (0, 3): 1, (0, 4): 1, (1, 5): 1, (1, 6): 1, (1, 7): 1}
+    graph = graph_of(8, edges, populations)
+    check_rings(graph)
+    places = layout(graph).places
+    centre = int(populations[1] > populations[0])
+    leaves = [at for a, at in edges if a == centre and at > 1]
+    around = [math.dist(places[at], places[centre]) for at in leaves]
+    assert around == pytest.approx([1] * 3)
 
 
 # ---- components ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import figures
 from core_tokens.structure.shells import Shells, shells
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -137,23 +138,14 @@ def test_no_vectors_lie_in_no_shell() -> None:
 
 
 def test_the_published_shells() -> None:
-    populations = {0: (34, 852), 1: (24, 270), 2: (61, 1081), 3: (3, 3), 4: (2, 5), 32: (1, 1)}
     case = [
         (float(shell), tokens - vectors + 1 if nth == 0 else 1)
-        for shell, (vectors, tokens) in populations.items()
+        for shell, (vectors, tokens) in figures.SHELLS.items()
         for nth in range(vectors)
     ]
     found = found_of(case)
-    assert (
-        dict(
-            zip(
-                found.whole.tolist(),
-                zip(found.vectors.tolist(), found.tokens.tolist(), strict=True),
-                strict=True,
-            )
-        )
-        == populations
-    )
+    counts = zip(found.vectors.tolist(), found.tokens.tolist(), strict=True)
+    assert dict(zip(found.whole.tolist(), counts, strict=True)) == figures.SHELLS
     assert found.gap_at == 5
     assert float(found.r90_vectors) == float(found.r90_tokens) == 2
 

@@ -47,13 +47,14 @@ class Picture:
 PICTURES: Mapping[str, Picture] = {
     "curve_ulp": Picture(
         "The core at every radius, in ulp",
-        "How many tokens and vectors a radius keeps; the dashed line is the radius in use. Where "
-        "the lines run flat the radius does not matter.",
+        "Tokens and vectors that a radius keeps; the dashed line is the radius in use. Where "
+        "the lines run flat, the radius does not matter.",
         curve,
     ),
     "curve_steps": Picture(
         "The core at every radius, in steps",
-        "The same under the ruler of lattice steps: a component that crosses zero makes thousands.",
+        "The same under the ruler of lattice steps, of which a component that crosses zero "
+        "takes thousands.",
         curve,
     ),
     "curve_l2": Picture(
@@ -63,42 +64,44 @@ PICTURES: Mapping[str, Picture] = {
     ),
     "shells": Picture(
         "Vectors and tokens per whole ulp",
-        "Distances gather at whole ulp; after the first gap come the outliers.",
+        "By the distance from the Big One, to the nearest whole ulp. After the first gap come "
+        "the outliers.",
         shells,
     ),
     "populations": Picture(
         "Tokens that share a vector",
-        "A few vectors hold most tokens; most vectors belong to a single one. Labels are the first "
-        "token of a group.",
+        "The distinct vectors, the most populated first. A label is the first token of a "
+        "group, its text where that is known.",
         populations,
     ),
     "rulers": Picture(
         "Two rulers",
-        "Left of and below the dashed line is core. Vectors far to the right but low cross zero "
-        "somewhere; high but far left would be a single large step.",
+        "One point per distinct vector; beyond the dashed line, the radius in use, is halo. "
+        "Far to the right but low: some component crosses zero. High but far to the left: one "
+        "coarse step.",
         rulers,
     ),
     "diversity": Picture(
         "Distinct values of a dimension",
-        "Most dimensions take one to three values among all vectors: the lattice is coarse there. "
-        "A long tail belongs to components near zero, where it is fine.",
+        "How many dimensions take how many values. One value: all vectors agree. The most are "
+        "taken near zero, where the lattice is finest.",
         diversity,
     ),
     "quantization": Picture(
         "Gaps as multiples of the smallest",
-        "Between neighbouring values of a dimension lies mostly its smallest gap or a power of two "
-        "of it, as rounding to a lattice makes them. A mark counts all gaps nearest to that power.",
+        "Gaps between neighbouring values of a dimension, in multiples of its smallest: a bar "
+        "counts exact powers of two, a mark all gaps of the cluster nearest to that power.",
         quantization,
     ),
     "cross_section": Picture(
         "The two dimensions that vary most",
-        "Points that coincide are one point; an outlier stands alone.",
+        "Vectors that agree in both dimensions are one point, as large as its tokens.",
         cross_section,
     ),
     "adjacency": Picture(
         "Neighbours on the lattice",
-        "Two vectors are joined where no component differs by more than one step; a heavy line is "
-        "a single step in a single dimension. Below, the vectors without a neighbour.",
+        "Two vectors are joined where no component differs by more than one step; a heavy "
+        "line is a single step in a single dimension. Below, the vectors without a neighbour.",
         adjacency,
     ),
     "kinds": Picture(

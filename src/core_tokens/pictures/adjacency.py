@@ -4,7 +4,7 @@ import altair as alt
 
 from core_tokens.pictures import style
 
-NUMBERS = ("x", "y", "x2", "y2", "length", "population")
+NUMBERS = ("x", "y", "x2", "y2", "length", "population", "distance_ulp")
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
@@ -36,7 +36,8 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
         tooltip=[
             alt.Tooltip("vector:N"), alt.Tooltip("token:N", title="first token"),
             alt.Tooltip("text:N"), alt.Tooltip("population:Q", title="tokens"),
-            alt.Tooltip("part:N"), alt.Tooltip("face_neighbours:N", title="one step away"),
+            alt.Tooltip("part:N"), alt.Tooltip("distance_ulp:Q", title="distance in ulp"),
+            alt.Tooltip("face_neighbours:N", title="one step away"),
             alt.Tooltip("linf_neighbours:N", title="within a step everywhere"),
             *style.revision_tooltip(overlay),
         ],

@@ -25,7 +25,12 @@
     const last = drawn.get(element);
     drawn.set(element, { spec, width });
     if (last && last.view) last.view.finalize();
-    const { view } = await embed(element, fitted(spec, width), { actions: false, renderer: "svg" });
+    const many = spec.data && Array.isArray(spec.data.values) && spec.data.values.length > 3000;
+    const { view } = await embed(element, fitted(spec, width), {
+      actions: false,
+      renderer: many ? "canvas" : "svg", // a page with so many nodes would be slow
+      tooltip: { theme: theme() },
+    });
     drawn.set(element, { spec, width, view });
     return { view, spec };
   }

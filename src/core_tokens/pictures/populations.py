@@ -30,7 +30,9 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
         tooltip=[
             alt.Tooltip("rank:Q"), alt.Tooltip("population:Q", title="tokens"),
             alt.Tooltip("part:N"), alt.Tooltip("token:N", title="first token"),
-            alt.Tooltip("text:N"), *style.revision_tooltip(overlay),
+            alt.Tooltip("text:N"),
+            alt.Tooltip("distance_ulp:Q", title="distance in ulp"),
+            *style.revision_tooltip(overlay),
         ],
         **style.revisions(overlay, alt.Shape),
     )  # fmt: skip

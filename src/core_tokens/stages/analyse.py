@@ -25,6 +25,8 @@ def run(model: str) -> None:
     )
     with in_files(**dict.fromkeys(measured, path)):
         check_measurements(measured)
+        if matrix.shape[1] == 0:
+            raise TensorError("vectors", "no dimensions", "those of W: measure again")
         if not np.isfinite(matrix).all():
             raise TensorError("vectors", "NaN or infinity", "finite values: measure again")
     within = measured[f"distance_{core.ruler}"] <= core.radius

@@ -76,30 +76,28 @@ def _spanning(graph: Graph) -> NDArray[np.bool_]:
 
 
 def _radial(root: int, neighbours: list[list[int]]) -> dict[int, tuple[float, float]]:
-    """A tree around its root: vector -> place. A branch gets a sector by its leaves."""
+    """A tree around its root: vector -> place.
+
+    At depth d a place 1 wide needs a sector of 1 / d; a vector gets that, or what its branch needs.
+    """
     order, parent, depth = [root], {root: root}, {root: 0}
     for vector in order:
         for child in neighbours[vector]:
             if child != parent[vector]:
                 parent[child], depth[child] = vector, depth[vector] + 1
                 order.append(child)
-    leaves = dict.fromkeys(order, 0)
-    for vector in reversed(order):
-        leaves[vector] = leaves[vector] or 1
-        if vector != root:
-            leaves[parent[vector]] += leaves[vector]
-    rings = [0] * (max(depth.values()) + 1)
-    for vector in order:
-        rings[depth[vector]] += 1
-    # A ring is so wide that its vectors are about 1 apart: 2 pi r >= their number.
-    apart = max([1.0, *(taken / (6.25 * ring) for ring, taken in enumerate(rings) if ring)])
-    start, places = {root: 0}, {root: (0.0, 0.0)}
-    used = dict.fromkeys(order, 0)
+    branch = dict.fromkeys(order, 0.0)  # what all that hangs on a vector needs
+    sector = dict(branch)
+    for vector in reversed(order[1:]):
+        sector[vector] = max(branch[vector], 1 / depth[vector])
+        branch[parent[vector]] += sector[vector]
+    apart = max(1.0, branch[root] / 6.25)
+    start, places = {root: 0.0}, {root: (0.0, 0.0)}
     for vector in order[1:]:
         before = parent[vector]
-        start[vector] = start[before] + used[before]
-        used[before] += leaves[vector]
-        x, y = _on_circle((2 * start[vector] + leaves[vector]) / (2 * leaves[root]))
+        x, y = _on_circle((start[before] + sector[vector] / 2) / branch[root])
+        start[vector] = start[before] + (sector[vector] - branch[vector]) / 2
+        start[before] += sector[vector]
         radius = depth[vector] * apart
         places[vector] = (x * radius, y * radius)
     return places

@@ -1,4 +1,4 @@
-"""A project with texts that are no HTML, a real repository with an experiment, and a browser."""
+"""What the tests of the report look at: conftest.py makes these fixtures known to them."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def texts() -> dict[int, tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def texts_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """``tiny``, analysed, with these texts. Not to be changed: ``copied`` is for that."""
+    """``tiny``, analysed, with these texts. Only to be looked at, or copied."""
     made = project.made_project(tmp_path_factory.mktemp("texts"), "cluster", "measure")
     with (made.data / "tokens.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -68,7 +68,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return made
 
 
-# Of this folder and not of the session: while Playwright runs, so does its event loop.
+# Of a module and not of the session: while Playwright runs, so does its event loop.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator["Browser"]:
     """A headless Chromium; without one the tests are skipped, or fail where it is required."""
