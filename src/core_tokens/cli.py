@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from core_tokens import console, models, params, revisions
 from core_tokens.checkpoint import Which
-from core_tokens.errors import UsageError
+from core_tokens.errors import FileError, UsageError
 from core_tokens.files import write_all
 from core_tokens.summary import summary, table
 
@@ -101,6 +101,8 @@ def _report(names: Sequence[str], output: Path, compare: str | None) -> None:
     from core_tokens.report import page, sides  # Altair takes longer to load than the rest takes
 
     settings = params.load()
+    if output.is_dir():
+        raise FileError(output, "a folder", "a file, or nothing, to be replaced")
     for name in names:
         params.check_listed(name, settings.models, "models")
     wanted = dict.fromkeys(names or settings.models)

@@ -66,14 +66,25 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     beside, before = (folder.with_name(f".{folder.name}{end}") for end in (".tmp", ".old.tmp"))
     try:
         for path in (beside, before):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         beside.mkdir(parents=True)
         write_all({beside / name: content for name, content in contents.items()})
-        if folder.is_symlink() or folder.is_file():
-            folder.unlink()
-        elif folder.exists():
+        if folder.is_symlink() or folder.exists():
             folder.replace(before)
-        beside.replace(folder)
+        try:
+            beside.replace(folder)
+        except BaseException:
+            if before.is_symlink() or before.exists():
+                before.replace(folder)
+            raise
     finally:
         for path in (beside, before):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if there is one."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

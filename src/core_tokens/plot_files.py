@@ -28,7 +28,20 @@ def parse(where: str | Path, content: bytes, numbers: Sequence[str]) -> list[Row
         raise FileError(where, f"no table of a plot ({error})", "that of `analyse`") from error
 
 
+def read(path: Path, numbers: Sequence[str]) -> list[Row]:
+    """Read a table, see ``parse`` (FileError: as there, or it cannot be read)."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileError(path, "no such file", "that of `analyse`: dvc repro") from error
+    except OSError as error:
+        raise FileError(path, str(error.strerror), "a file that can be read") from error
+    return parse(path, content, numbers)
+
+
 def _row(row: dict[str, str], numbers: Sequence[str]) -> Row:
+    if None in row or None in row.values():
+        raise ValueError("a row of another length than the header")
     return {name: _number(text) if name in numbers else text for name, text in row.items()}
 
 

@@ -55,11 +55,15 @@ def resolve(name: str) -> Revision:
     Raises:
         UsageError: there is no such revision, or no Git repository.
     """
-    if not name.startswith("-"):
-        for full in (name, *_experiments(name)):
+    if not name.startswith(("-", "^")):  # an option, or all but what follows
+        experiments = _experiments(name)
+        for full in (name, *experiments):
             found = _git("rev-parse", "--verify", "--quiet", f"{full}^{{commit}}")
-            if found.returncode == 0:
+            if found.returncode == 0 and (full == name or len(experiments) == 1):
                 return Revision(name, found.stdout.decode().strip())
+        if experiments:
+            several = f"{len(experiments)} experiments named {name!r}"
+            raise UsageError("--compare", several, f"one of them in full: {experiments[0]}")
     raise UsageError(
         "--compare", f"the revision {name!r}", "a commit, tag, branch or experiment of this project"
     )

@@ -271,7 +271,7 @@ AXES = {
     "populations": ["rank", "tokens that share the vector"],
     "rulers": ["distance in lattice steps", "distance in ulp"],
     "diversity": ["distinct values of a dimension", "dimensions"],
-    "quantization": ["gap between neighbouring values, in the smallest of its dimension", "gaps"],
+    "quantization": ["n: the gap is 2^n of the smallest of its dimension", "gaps"],
     "cross_section": ["value in the dimension of largest variance", "value in the second"],
     "adjacency": [],  # its coordinates mean nothing
     "kinds": ["tokens"],  # its other labels say what they are

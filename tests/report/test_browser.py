@@ -452,9 +452,8 @@ def test_text_of_tokens_is_shown_as_it_is(
 
 
 def test_tooltip_names_what_is_under_the_pointer(default: Opened) -> None:
-    assert tooltip(default, "populations", 0) == {
-        "rank": "1", "tokens": "814", "part": "core", "first token": "80091", "text": "",
-    }  # fmt: skip
+    expected = {"rank": "1", "tokens": "814", "part": "core", "first token": "80091", "text": ""}
+    assert expected.items() <= tooltip(default, "populations", 0).items()
     halo = [row["part"] for row in cells("plots/rulers.csv")].index("halo")
     row = cells("plots/rulers.csv")[halo]
     drawn = sorted(cells("plots/rulers.csv"), key=lambda row: -int(row["population"]))
@@ -623,7 +622,7 @@ def test_two_revisions_stand_in_two_columns_and_below_each_other_on_a_phone(
 def test_cells_that_differ_have_another_colour(chromium: "Browser", compared: Path) -> None:
     with opened(chromium, compared, REPORT) as page:
         found = page.evaluate("""() => Object.fromEntries([...document.querySelectorAll(
-            '#summary tbody tr')].map(row => [
+            '#summary tbody tr')].filter(row => row.cells.length > 1).map(row => [
                 row.cells[1].dataset.figure || row.cells[1].dataset.structure,
                 [...row.cells].slice(1).map(
                     cell => [cell.innerText, getComputedStyle(cell).backgroundColor])]))""")

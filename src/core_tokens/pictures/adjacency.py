@@ -16,7 +16,7 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     # A margin in the units of the layout, so that the largest circle fits.
     x = alt.X("x:Q", scale=alt.Scale(zero=False, nice=False, padding=22), axis=nothing, title=None)
     y = alt.Y("y:Q", scale=alt.Scale(zero=False, nice=False, padding=22), axis=nothing, title=None)
-    edges = table.transform_filter("datum.kind == 'edge'").mark_rule(opacity=0.7).encode(
+    edges = table.transform_filter("datum.kind == 'edge'").mark_rule(opacity=1).encode(
         x=x, y=y, x2="x2:Q", y2="y2:Q",
         color=alt.value(style.GREY),
         strokeWidth=alt.StrokeWidth(

@@ -19,6 +19,6 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
             *style.revision_tooltip(overlay),
         ],
         **({"yOffset": alt.YOffset("rev:N", sort=None)} if overlay else {}),
-        **style.revisions(overlay, alt.FillOpacity),
+        **style.revisions(overlay, alt.Opacity),
     )  # fmt: skip
     return alt.layer(bars)

@@ -24,7 +24,7 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     }  # fmt: skip
     title = "distinct values of a dimension"
     if overlay:  # bars would hide each other
-        points = table.mark_point(strokeWidth=2, size=40).encode(
+        points = table.mark_point(strokeWidth=2, size=40, opacity=1).encode(
             x=alt.X("distinct:Q", scale=scale, axis=axis, title=title),
             **channels, **style.revisions(overlay, alt.Shape),
         )  # fmt: skip

@@ -5,14 +5,15 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("distance_ulp", "distance_steps", "distance_l2", "population")
+WHOLE = alt.Axis(tickMinStep=1)
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     """Distance in ulp against distance in steps, a point per token, linear."""
-    points = table.mark_point(filled=False, opacity=0.8, strokeWidth=1.5).encode(
-        x=alt.X("distance_steps:Q", title="distance in lattice steps"),
+    points = table.mark_point(filled=False, opacity=1, strokeWidth=1.5).encode(
+        x=alt.X("distance_steps:Q", axis=WHOLE, title="distance in lattice steps"),
         y=alt.Y("distance_ulp:Q", title="distance in ulp"),
-        size=style.sizes("population", "tokens that share the vector", most=300),
+        size=style.sizes("population", "tokens alike", most=300),
         tooltip=[
             alt.Tooltip("token:N"), alt.Tooltip("class:N"), alt.Tooltip("text:N"),
             alt.Tooltip("population:Q"), alt.Tooltip("distance_ulp:Q", title="ulp"),

@@ -23,6 +23,6 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
             alt.Tooltip("tokens:Q"), *style.revision_tooltip(overlay),
         ],
         **offset,
-        **style.revisions(overlay, alt.FillOpacity),
+        **style.revisions(overlay, alt.Opacity),
     )  # fmt: skip
     return alt.layer(bars)

@@ -9,7 +9,9 @@
   const theme = () => document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
 
   function fitted(spec, available) {
-    const copy = { ...spec, config: window.pageConfigs[theme()] };
+    const config = window.pageConfigs[theme()];
+    const layout = { top: { direction: "vertical", anchor: "start", margin: 4 } }; // below each other
+    const copy = { ...spec, config: { ...config, legend: { ...config.legend, layout } } };
     const width = Math.max(240, Math.min(640, available));
     if (copy.spec) {
       copy.spec = { ...copy.spec, width: width - 90 };
@@ -21,7 +23,7 @@
   }
 
   async function draw(element, spec) {
-    const width = element.parentElement.clientWidth;
+    const width = element.clientWidth;
     const last = drawn.get(element);
     drawn.set(element, { spec, width });
     if (last && last.view) last.view.finalize();
@@ -37,12 +39,16 @@
 
   function again(onlyIfWider) {
     for (const [element, last] of [...drawn]) {
-      if (!onlyIfWider || element.parentElement.clientWidth !== last.width) draw(element, last.spec);
+      if (!onlyIfWider || element.clientWidth !== last.width) draw(element, last.spec);
     }
   }
 
-  window.vegaEmbed = (where, spec) =>
-    draw(typeof where === "string" ? document.querySelector(where) : where, spec);
+  window.vegaEmbed = (where, spec) => {
+    const element = typeof where === "string" ? document.querySelector(where) : where;
+    if (spec.data) return draw(element, spec);
+    element.hidden = true; // DVC has no data for it
+    return Promise.resolve({ spec });
+  };
   window.setTheme = (name) => {
     document.documentElement.dataset.theme = name;
     again(false);

@@ -18,10 +18,13 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     whole = table.transform_calculate(
         part="isValid(datum.part) ? datum.part : datum.in_cluster == 1 ? 'core' : 'halo'",
         label="isValid(datum.label) ? datum.label : ''",
+        token="isValid(datum.token) ? datum.token : datum.first_tokens",
+        text="isValid(datum.text) ? datum.text : ''",
+        distance="isValid(datum.distance_ulp) ? format(datum.distance_ulp, '~r') : ''",
     )
     x = alt.X("rank:Q", scale=alt.Scale(type="log", padding=12, nice=False),
               axis=alt.Axis(format="d"), title="rank")  # fmt: skip
-    y = alt.Y("population:Q", scale=alt.Scale(type="log", padding=40, nice=False),
+    y = alt.Y("population:Q", scale=alt.Scale(type="log", padding=54, nice=False),
               axis=alt.Axis(labelExpr=WHOLE), title="tokens that share the vector")  # fmt: skip
     points = whole.mark_point(filled=not overlay, size=50, opacity=1).encode(
         x=x,
@@ -31,12 +34,12 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
             alt.Tooltip("rank:Q"), alt.Tooltip("population:Q", title="tokens"),
             alt.Tooltip("part:N"), alt.Tooltip("token:N", title="first token"),
             alt.Tooltip("text:N"),
-            alt.Tooltip("distance_ulp:Q", title="distance in ulp"),
+            alt.Tooltip("distance:N", title="distance in ulp"),
             *style.revision_tooltip(overlay),
         ],
         **style.revisions(overlay, alt.Shape),
     )  # fmt: skip
-    labels = whole.mark_text(align="left", angle=315, dx=7, dy=-2, limit=110).encode(
+    labels = whole.mark_text(align="left", angle=300, dx=7, limit=60).encode(
         x=x, y=y, text="label:N"
     )
     return alt.layer(points, labels)

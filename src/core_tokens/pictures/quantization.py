@@ -5,6 +5,8 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("gaps", "nearest")
+LABEL = "datum.value == 'no power' ? 'other' : slice(datum.value, 2)"
+"""Only n: the powers themselves have no room on a phone."""
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
@@ -18,8 +20,8 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     )
     channels = {
         "x": alt.X("multiple:N", sort=alt.EncodingSortField("order", op="min"),
-                   axis=alt.Axis(labelAngle=0),
-                   title="gap between neighbouring values, in the smallest of its dimension"),
+                   axis=alt.Axis(labelAngle=0, labelExpr=LABEL),
+                   title="n: the gap is 2^n of the smallest of its dimension"),
         "y": alt.Y("gaps:Q", scale=alt.Scale(type="symlog"),
                    axis=alt.Axis(values=[0, 1, 10, 100, 1000, 10000, 100000, 1000000], format=",d"),
                    title="gaps"),
@@ -30,11 +32,12 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
             *style.revision_tooltip(overlay),
         ],
         **({"xOffset": alt.XOffset("rev:N", sort=None)} if overlay else {}),
-        **style.revisions(overlay, alt.FillOpacity),
+        **style.revisions(overlay, alt.Opacity),
     }  # fmt: skip
     bars = [
         whole.transform_filter(f"datum.of == '{of}'")
-        .mark_bar(opacity=1, width={"band": band})
+        # Vega-Lite would shift a bar that is narrower than the place of its revision.
+        .mark_bar(opacity=1, width=alt.Undefined if overlay else alt.RelativeBandSize(band=band))
         .encode(**channels)
         for of, band in (("cluster", 0.9), ("core", 0.5))
     ]

@@ -17,7 +17,7 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     """
     drawn = style.with_zero(table, "zero_steps", "distance_steps", "chosen_steps")
     drawn = style.with_zero(drawn, "zero_ulp", "distance_ulp", "chosen_ulp")
-    points = drawn.mark_point(filled=not overlay, opacity=0.8, strokeWidth=1.5).encode(
+    points = drawn.mark_point(filled=not overlay, opacity=1, strokeWidth=1.5).encode(
         x=style.log_axis(alt.X, "distance_steps", "zero_steps", "distance in lattice steps"),
         y=style.log_axis(alt.Y, "distance_ulp", "zero_ulp", "distance in ulp"),
         color=style.parts(),

@@ -15,14 +15,14 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     offset = {"xOffset": alt.XOffset("rev:N", sort=None)} if overlay else {}
     bars = table.mark_bar(opacity=1).encode(
         x=x,
-        y=alt.Y("count:Q", axis=alt.Axis(tickCount=4), title=None),
+        y=alt.Y("count:Q", axis=alt.Axis(tickCount=4, tickMinStep=1), title=None),
         color=style.parts(),
         tooltip=[
             alt.Tooltip("ulp:Q"), alt.Tooltip("part:N"), alt.Tooltip("vectors:Q"),
             alt.Tooltip("tokens:Q"), *style.revision_tooltip(overlay),
         ],
         **offset,
-        **style.revisions(overlay, alt.FillOpacity),
+        **style.revisions(overlay, alt.Opacity),
     )  # fmt: skip
     labels = table.transform_aggregate(
         total="sum(count)", groupby=["ulp", "count_of", *(["rev"] if overlay else [])]

@@ -38,6 +38,7 @@ def config(theme: Theme) -> dict[str, Any]:
         "legend": {
             "labelColor": ink, "titleColor": ink, "orient": "top", "titleFontWeight": "normal",
             "labelFontSize": 11, "titleFontSize": 11, "columns": 8,
+            "titleOrient": "left",
         },
         "text": {"color": ink, "fontSize": 11},
         "rule": {"color": ink},
@@ -84,10 +85,13 @@ def revisions(overlay: bool, channel: type[Any]) -> dict[str, Any]:
     """The channel that tells revisions apart, where there are several in one picture."""
     if not overlay:
         return {}
-    name = {alt.StrokeDash: "strokeDash", alt.Shape: "shape", alt.FillOpacity: "fillOpacity"}
-    extra = {}
-    if channel is alt.FillOpacity:
+    name = {alt.StrokeDash: "strokeDash", alt.Shape: "shape", alt.Opacity: "opacity"}
+    extra: dict[str, Any] = {}
+    if channel is alt.Opacity:
         extra["scale"] = alt.Scale(range=[1.0, 0.5, 0.3])
+        extra["legend"] = alt.Legend(symbolFillColor=GREY)
+    elif channel is alt.StrokeDash:
+        extra["legend"] = alt.Legend(symbolType="stroke", symbolSize=300, symbolStrokeColor=GREY)
     return {name[channel]: channel("rev:N", sort=None, title="revision", **extra)}
 
 
@@ -103,7 +107,9 @@ def with_zero(chart: alt.Chart, zero: str, *fields: str) -> alt.Chart:
 def log_axis(channel: type[Any], field: str, zero: str, title: str) -> Any:
     """A log axis over ``FIELD_drawn``; ``zero_label`` labels it at its zero."""
     shown = "format(datum.value, datum.value < 1e-3 || datum.value >= 1e5 ? '~e' : '~g')"
-    label = f"datum.value < 2 * data('table')[0].{zero} ? '' : {shown}"
+    # Of the ticks within a decade 1, 2 and 5: more would push the powers of ten away.
+    few = "indexof('125', slice(format(datum.value, '.0e'), 0, 1)) < 0"
+    label = f"datum.value < 2 * data('table')[0].{zero} || {few} ? '' : {shown}"
     return channel(
         f"{field}_drawn:Q",
         scale=alt.Scale(type="log", nice=False, padding=12),

@@ -38,6 +38,15 @@ def figures(side: Side) -> Figures:
     return found
 
 
+PARTS = {
+    "shells": "Distance from the Big One",
+    "diversity": "Distinct values",
+    "quantization": "Gaps between values",
+    "cross_section": "Largest variances",
+    "adjacency.face": "Neighbours: one step in one dimension",
+    "adjacency.linf": "Neighbours: at most one step in every dimension",
+}
+"""Part of structure.json -> its heading."""
 STRUCTURE = {
     "shells": {
         "gap_at": "first whole ulp without a vector",
@@ -48,35 +57,35 @@ STRUCTURE = {
     "diversity": {
         "constant_dimensions": "dimensions in which all agree",
         "varying_dimensions": "dimensions that vary",
-        "distinct_mean": "values of a dimension, mean",
-        "distinct_median": "values of a dimension, median",
-        "distinct_max": "values of a dimension, most",
-        "distinct_max_dimension": "the dimension with the most",
+        "distinct_mean": "mean of a dimension",
+        "distinct_median": "median of a dimension",
+        "distinct_max": "most of a dimension",
+        "distinct_max_dimension": "which dimension that is",
     },
     "quantization": {
-        "gaps": "gaps between values",
-        "power_of_two_gaps": "gaps that are 2^n times the smallest",
+        "gaps": "gaps",
+        "power_of_two_gaps": "2^n times the smallest of a dimension",
         "power_of_two_dimensions": "dimensions in which all are",
-        "whole_step_gaps": "gaps of whole lattice steps",
+        "whole_step_gaps": "whole lattice steps",
     },
     "cross_section": {
-        "dimension_x": "dimension of the largest variance",
+        "dimension_x": "dimension of the largest",
         "variance_x": "its variance, in ulp squared",
         "dimension_y": "dimension of the second",
         "variance_y": "its variance, in ulp squared",
-        "points": "distinct points in their plane",
+        "points": "distinct points in the plane",
     },
     "adjacency.face": {
-        "edges": "pairs one step apart",
-        "isolated": "vectors without such a neighbour",
+        "edges": "pairs",
+        "isolated": "vectors without a neighbour",
         "components": "components",
         "largest_component": "vectors in the largest",
         "largest_component_tokens": "tokens in the largest",
         "degree_max": "most neighbours of a vector",
     },
     "adjacency.linf": {
-        "edges": "pairs within a step in every dimension",
-        "isolated": "vectors without such a neighbour",
+        "edges": "pairs",
+        "isolated": "vectors without a neighbour",
         "components": "components",
         "largest_component": "vectors in the largest",
         "largest_component_tokens": "tokens in the largest",

@@ -9,7 +9,7 @@ import jinja2
 
 from core_tokens.errors import FileError
 from core_tokens.pictures import PICTURES, offline, specification
-from core_tokens.report.figures import figures, structure
+from core_tokens.report.figures import PARTS, figures, structure
 from core_tokens.report.sides import MOST_ROWS, Side
 
 
@@ -37,6 +37,10 @@ def page(sides: Sequence[Side]) -> str:
     return template.render(
         labels=labels,
         sides=sides,
+        reference=[[other.model for other in sides].index(side.model) for side in sides]
+        if len({side.revision.name for side in sides}) > 1
+        else [0] * len(sides),
+        parts=PARTS,
         figures=_rows([_checked(side, figures) for side in sides]),
         structure=_rows([_checked(side, structure) for side in sides]),
         parameters=_rows([side.parameters for side in sides]),

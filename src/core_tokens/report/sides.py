@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from core_tokens import plot_files
+from core_tokens import plot_files, provenance
 from core_tokens.errors import FileError
 from core_tokens.pictures import PICTURES
 from core_tokens.revisions import Revision
 
 METRICS = ("measure", "core", "structure")
+TOKENS = {"token", "distance_ulp", "distance_steps", "distance_l2", "population", "class", "text"}
+"""The columns of core.csv and halo.csv."""
 MOST_ROWS = 20_000
 """So many tokens of a table are in the page."""
 
@@ -87,7 +90,12 @@ def _metrics(revision: Revision, path: Path) -> Any:
 def _table(revision: Revision, path: Path) -> list[list[str]]:
     try:
         text = io.StringIO(_content(revision, path).decode(), newline="")
-        return list(csv.reader(text, strict=True))
+        rows = list(csv.reader(text, strict=True))
+        if not rows or not set(rows[0]) >= TOKENS:
+            raise ValueError(f"no columns {', '.join(sorted(TOKENS - set(*rows[:1])))}")
+        if any(len(row) != len(rows[0]) for row in rows):
+            raise ValueError("a row of another length than the header")
+        return rows
     except (ValueError, csv.Error) as error:
         raise FileError(_where(revision, path), f"no table ({error})", "one: dvc repro") from error
 
@@ -115,20 +123,25 @@ def _flat(values: dict[str, Any], model: str, before: str = "") -> dict[str, str
 
 def _hashes(revision: Revision, model: str) -> dict[str, str]:
     """What dvc.lock says of the matrix, the cluster, the measurements and the core."""
-    stages = _yaml(revision, Path("dvc.lock")).get("stages") or {}
+    lock, source = Path("dvc.lock"), Path("data", model, "source.json")
     found = {}
-    for stage, keys in (("measure", ("deps", "outs")), ("extract", ("outs",))):
-        for key in keys:
-            for entry in (stages.get(f"{stage}@{model}") or {}).get(key) or []:
-                if str(entry.get("path", "")).endswith(".safetensors"):
-                    size = int(entry.get("size", 0))
-                    found[entry["path"]] = f"md5 {entry.get('md5', '?')}, {size:,} bytes"
-    record = revision.read(Path("data", model, "source.json"))
-    if record is not None:
-        source = json.loads(record)
-        found |= {
-            f"{place}: {tensor}": f"sha256 {what['sha256']}"
-            for place, tensors in source.items()
-            for tensor, what in tensors.items()
-        }
-    return found
+    try:
+        stages = _yaml(revision, lock).get("stages") or {}
+        for stage, keys in (("measure", ("deps", "outs")), ("extract", ("outs",))):
+            for key in keys:
+                for entry in (stages.get(f"{stage}@{model}") or {}).get(key) or []:
+                    if str(entry.get("path", "")).endswith(".safetensors"):
+                        size = int(entry.get("size", 0))
+                        found[entry["path"]] = f"md5 {entry.get('md5', '?')}, {size:,} bytes"
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FileError(_where(revision, lock), "no lock file", "that of DVC: dvc repro") from error
+    try:
+        record = msgspec.json.decode(revision.read(source) or b"{}", type=provenance.Fetched)
+    except ValueError as error:
+        where = _where(revision, source)
+        raise FileError(where, "no record of what was fetched", "it as it was") from error
+    return found | {
+        f"{place}: {tensor}": f"sha256 {what.sha256}"
+        for place, tensors in record.items()
+        for tensor, what in tensors.items()
+    }

@@ -13,12 +13,15 @@ def run(model: str) -> None:
     settings = params.load()
     params.check_listed(model, settings.models, "models")
     folder = Path("data", model)
+    tables = {
+        name: plot_files.read(folder / "plots" / f"{name}.csv", picture.kind.NUMBERS)
+        for name, picture in PICTURES.items()
+    }
     drawn = {}
-    for name, picture in PICTURES.items():
-        path = folder / "plots" / f"{name}.csv"
-        rows = plot_files.parse(path, path.read_bytes(), picture.kind.NUMBERS)
+    for name, rows in tables.items():
         if rows:
-            spec = specification(name, rows, settings.draw.theme, f"{picture.title} ({model})")
+            title = f"{PICTURES[name].title} ({model})"
+            spec = specification(name, rows, settings.draw.theme, title)
             drawn[f"{name}.{settings.draw.format}"] = rendered(spec, settings.draw.format)
     write_folder(folder / "pictures", drawn)
 
