@@ -350,7 +350,9 @@ def test_a_revision_beside_itself_differs_in_nothing(made: Project) -> None:
     assert all(one == other for one, other in parsed.data["pictures"].values())
 
 
-def test_two_models_at_two_revisions_are_each_compared_with_themselves(made: Project) -> None:
+def test_two_models_at_two_revisions_are_named_by_both_and_compared_with_themselves(
+    made: Project,
+) -> None:
     with_other(made)
     repository_of(made)
     parsed = Parsed(report(made, "--compare", "HEAD"))
@@ -358,5 +360,324 @@ def test_two_models_at_two_revisions_are_each_compared_with_themselves(made: Pro
         "tiny, HEAD", "tiny, workspace", "other, HEAD", "other, workspace",
     ]  # fmt: skip
     assert parsed.cells("data-figure")["cluster"] == ["6 tokens"] * 2 + ["5 tokens"] * 2
-    state = parsed.texts("td", **{"class": "differs"})
-    assert all("and changes since" in text for text in state)
+    marked = parsed.texts("td", **{"class": "differs"})
+    assert all("and changes since" in text for text in marked)
+
+
+def test_a_revision_is_read_whatever_lies_here_now(made: Project) -> None:
+    repository = repository_of(made)
+    before = report(made, "--compare", "HEAD")
+    for name in ("core.csv", "structure.json"):
+        path = made.data / name
+        content = path.read_bytes()
+        path.write_bytes(b"{}")
+        repository.run("git", "commit", "--quiet", "--all", "--message", "Spoiled")
+        path.write_bytes(content)
+    assert (
+        Parsed(report(made, "--compare", "HEAD~2")).data["tables"] == Parsed(before).data["tables"]
+    )
+
+
+def test_a_folder_of_another_model_is_not_read(made: Project) -> None:
+    shutil.copytree(made.data, made.folder / "data" / "other")
+    (made.folder / "data" / "other" / "core.json").write_bytes(b"no JSON")
+    assert Parsed(report(made)).data["labels"] == ["tiny"]
+
+
+def test_an_experiment_stands_beside_the_working_tree(repository: Repository) -> None:
+    parsed = Parsed((repository.path.parent / "compared.html").read_text("utf-8"))
+    assert parsed.data["labels"] == ["smaller", "workspace"]
+    figures = parsed.cells("data-figure")
+    assert figures["radius"] == ["1 ulp", "3 ulp"]
+    assert figures["core"] == ["11 tokens, 3 vectors (55.00%)", "17 tokens, 7 vectors (85.00%)"]
+    assert repository.git_status() == ""
+
+
+# ---- text that is no HTML ---------------------------------------------------------------------
+
+
+def check_nothing_runs(page: str, scripts: int = 3) -> Parsed:
+    """No element is there but those of the page."""
+    parsed = Parsed(page)
+    tags = [tag for tag, _, _ in parsed.elements]
+    assert tags.count("script") == page.count("<script") == page.count("</script") == scripts
+    assert not {"img", "b", "i", "svg", "iframe", "link", "base"} & set(tags)
+    assert not any(name.startswith("on") for _, found, _ in parsed.elements for name in found)
+    return parsed
+
+
+def test_text_of_tokens_cannot_end_the_data_or_start_an_element(
+    page: str, texts: dict[int, tuple[str, str]]
+) -> None:
+    parsed = check_nothing_runs(page)
+    (data,) = parsed.texts("script", id="data")
+    assert "<" not in data
+    assert "alert(1)" in data  # as data it is there
+    assert page.count("alert(1)") == data.count("alert(1)")
+    found = {row[0]: row[-1] for table in ("core", "halo")
+             for row in parsed.data["tables"][table][0][1:]}  # fmt: skip
+    assert found == {str(token): text for token, (_, text) in texts.items()}
+    labels = [row["label"] for row in parsed.data["pictures"]["populations"][0]["data"]["values"]]
+    assert texts[3][1] in labels
+
+
+EVIL = "<script>alert(2)</script><img src=x onerror=alert(3)>\"'&lt;"
+
+
+def test_parameters_are_text(made: Project) -> None:
+    source = "replica:" + EVIL.replace("'", "''")
+    made.write_params(project.PARAMS.replace('"replica:qwen3-4b-instruct-2507"', f"'{source}'"))
+    page = report(made)
+    parsed = check_nothing_runs(page)
+    assert f"replica:{EVIL}" in parsed.texts("td")
+    assert any(EVIL in text for text in parsed.texts("p", **{"class": "note"}))
+
+
+def test_names_of_revisions_are_text(made: Project) -> None:
+    name = "<img/src=x/onerror=alert(1)>\"'&lt;</script>"
+    repository_of(made).run("git", "tag", name)
+    parsed = check_nothing_runs(report(made, "--compare", name))
+    assert parsed.data["labels"] == [name, "workspace"]
+    assert name in heads(parsed)
+
+
+def test_names_of_tensors_and_hashes_are_text(made: Project) -> None:
+    path = made.data / "measure.json"
+    measure = json.loads(path.read_text())
+    measure["matrix"]["tensor"] = {EVIL: 1}
+    path.write_text(json.dumps(measure))
+    (made.folder / "dvc.lock").write_text(json.dumps({
+        "stages": {"measure@tiny": {"deps": [
+            {"path": f"{EVIL}.safetensors", "md5": EVIL, "size": 1},
+        ]}}
+    }))  # fmt: skip
+    parsed = check_nothing_runs(report(made))
+    assert parsed.cells("data-figure")["matrix"] == [f"{EVIL}, BF16"]
+    assert f"{EVIL}.safetensors" in parsed.texts("code")
+
+
+# ---- the page as a file -----------------------------------------------------------------------
+
+
+def test_page_asks_for_nothing_and_forbids_it(page: str, default_report: Path) -> None:
+    for text in (page, default_report.read_text("utf-8")):
+        parsed = check_nothing_runs(text)
+        for _, found, _ in parsed.elements:
+            assert not {"src", "srcset", "data", "action", "poster", "style"} & found.keys()
+            assert (found.get("href") or "#").startswith("#")
+        (policy,) = (found["content"] for _, found, _ in parsed.elements
+                     if found.get("http-equiv") == "Content-Security-Policy")  # fmt: skip
+        assert (policy or "").startswith("default-src 'none'; ")
+        assert "http" not in (policy or "")
+        assert "url(" not in "".join(parsed.texts("style"))
+
+
+def test_links_lead_to_places_of_the_page(page: str) -> None:
+    parsed = Parsed(page)
+    ids = [found["id"] for _, found, _ in parsed.elements if "id" in found]
+    assert len(ids) == len(set(ids))
+    links = {(found["href"] or "")[1:] for tag, found, _ in parsed.elements if tag == "a"}
+    assert links <= set(ids)
+    assert len(links) == 5
+
+
+def test_page_is_the_same_twice_and_in_a_process_of_its_own(made: Project, page: str) -> None:
+    assert report(made) == page
+    (made.folder / "report.html").unlink()
+    done = made.command_process("report")
+    assert (done.code, done.err) == (0, "")
+    assert (made.folder / "report.html").read_text("utf-8") == page
+
+
+def test_page_is_small_enough_to_be_sent(default_report: Path) -> None:
+    assert default_report.stat().st_size < 2_000_000
+
+
+def test_report_goes_where_it_is_asked_to(made: Project, page: str) -> None:
+    for output in ("new/folder/page.html", "report.html", "no-ending"):
+        done = made.command_here("report", "tiny", "--output", output)
+        assert (done.code, done.err) == (0, "")
+        assert done.out.startswith(f"Wrote {output} (")
+        assert (made.folder / output).read_text("utf-8") == page
+
+
+def test_link_in_place_of_the_report_is_replaced(made: Project) -> None:
+    (made.folder / "elsewhere").write_bytes(b"not ours")
+    (made.folder / "report.html").symlink_to("elsewhere")
+    report(made)
+    assert (made.folder / "elsewhere").read_bytes() == b"not ours"
+    assert not (made.folder / "report.html").is_symlink()
+
+
+# ---- what it refuses --------------------------------------------------------------------------
+
+
+def check_report_refuses(made: Project, *mentions: str, arguments: tuple[str, ...] = ()) -> None:
+    """It refuses in one line, and nothing is new, gone or changed."""
+    (made.folder / "report.html").write_bytes(b"an earlier one")
+    before = made.snapshot()
+    check_refusal(made.command_here("report", *arguments), *mentions)
+    assert made.snapshot() == before
+
+
+@pytest.mark.parametrize("output", ["data", ".", "..", "", "/"])
+def test_folder_in_place_of_the_report_is_refused(made: Project, output: str) -> None:
+    check_report_refuses(made, arguments=("-o", output))
+
+
+def test_file_in_place_of_the_folder_of_the_report_is_an_error(made: Project) -> None:
+    before = made.snapshot()
+    done = made.command_here("report", "-o", "params.yaml/report.html")
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(r"error: params\.yaml[^\n]*: [^\n]*\n", done.err)
+    assert made.snapshot() == before
+
+
+def test_no_model_is_refused(made: Project) -> None:
+    made.write_params(models="[]")
+    check_report_refuses(made, "core-tokens report: found no model; expected one: core-tokens add")
+
+
+def test_model_that_is_not_listed_is_refused(made: Project) -> None:
+    check_report_refuses(made, "models", "'tiny'", "'other'", arguments=("tiny", "other"))
+
+
+def test_folder_without_params_is_refused(tmp_path: Path) -> None:
+    done = Project(tmp_path).command_here("report")
+    check_refusal(done, "params.yaml", "the folder that holds params.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_revision_that_does_not_exist_is_refused(made: Project) -> None:
+    check_report_refuses(made, "--compare: ", "'v9'", arguments=("--compare", "v9"))
+    repository_of(made)
+    check_report_refuses(made, "--compare: ", "'v9'", arguments=("--compare", "v9"))
+
+
+def test_revision_without_the_model_is_refused(made: Project) -> None:
+    repository = repository_of(made)
+    with_other(made)
+    repository.commit("Add other")
+    check_report_refuses(
+        made, "data/other/measure.json at HEAD~1", "no such file", "a model and a revision",
+        arguments=("other", "--compare", "HEAD~1"),
+    )  # fmt: skip
+
+
+FILES = ["measure.json", "core.json", "structure.json", "core.csv", "halo.csv",
+         *(f"plots/{name}.csv" for name in PICTURES)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_that_is_not_there_is_refused(made: Project, name: str) -> None:
+    (made.data / name).unlink()
+    check_report_refuses(made, f"data/tiny/{name}: found no such file", "dvc repro")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_folder_in_place_of_a_file_is_refused(made: Project, name: str) -> None:
+    project.replace_by_folder(made.data / name)
+    check_report_refuses(made, f"data/tiny/{name}")
+
+
+SPOILED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "no UTF-8": lambda content: content.replace(b"}", b"\xff}"),
+    "a list": lambda _: b"[]\n",
+    "a number": lambda _: b"1\n",
+    "of no version": lambda _: b"{}\n",
+    "a merge that is not resolved": lambda content: b"<<<<<<< HEAD\n" + content,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+@pytest.mark.parametrize("name", ["measure.json", "core.json", "structure.json"])
+def test_other_metrics_are_refused(
+    made: Project, name: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    project.spoil_file(made.data / name, spoil)
+    check_report_refuses(made, "data/tiny/")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("measure", "tokens"), ("measure", "origin"), ("measure", "origin.norm"),
+        ("measure", "matrix.tensor"), ("measure", "distance_steps.max"),
+        ("core", "radius"), ("core", "halo"), ("core", "halo.vectors"),
+        ("structure", "core"), ("structure", "cluster.shells.gap_at"),
+        ("structure", "core.adjacency.linf.degree_max"),
+    ],
+)  # fmt: skip
+def test_metrics_that_lack_a_number_are_refused(made: Project, name: str, path: str) -> None:
+    """As those of an older version may."""
+    values = metrics(made.data, name)
+    *above, last = path.split(".")
+    within = values
+    for key in above:
+        within = within[key]
+    del within[last]
+    (made.data / f"{name}.json").write_text(json.dumps(values))
+    check_report_refuses(made, "data/tiny/*.json", "those of this version")
+
+
+def test_metrics_of_another_version_in_a_revision_are_refused(made: Project) -> None:
+    path = made.data / "structure.json"
+    content = path.read_bytes()
+    path.write_text('{"cluster": {"degrees": {"0": 1}}, "core": {}}')
+    repository_of(made)
+    path.write_bytes(content)
+    check_report_refuses(
+        made, "data/tiny/*.json at HEAD", "those of this version", arguments=("--compare", "HEAD")
+    )
+
+
+TABLES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "no UTF-8": lambda content: content + b"\xff\n",
+    "an open quote": lambda content: content + b'"\n',
+    "other columns": lambda _: b"id\n1\n",
+    "a row that is cut off": lambda content: content + b"7,1\n",
+    "a pointer of Git LFS": lambda _: b"version https://git-lfs.github.com/spec/v1\nsize 1\n",
+}
+
+
+@pytest.mark.parametrize("spoil", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("name", ["core.csv", "halo.csv", "plots/shells.csv"])
+def test_other_tables_are_refused(
+    made: Project, name: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    project.spoil_file(made.data / name, spoil)
+    check_report_refuses(made, f"data/tiny/{name}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["stages: 1\n", "stages: {measure@tiny: 1}\n", "[]\n", "stages: [\n",
+     "stages: {measure@tiny: {deps: [1]}}\n",
+     "stages: {measure@tiny: {deps: [{path: W.safetensors, size: many}]}}\n"],
+)  # fmt: skip
+def test_other_lock_files_do_not_end_in_a_traceback(made: Project, content: str) -> None:
+    (made.folder / "dvc.lock").write_text(content)
+    done = made.command_here("report")
+    if done.code:
+        check_refusal(done, "dvc.lock")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"b": {}}}', '{"a": {"b": 1}}'])
+def test_other_records_of_what_was_fetched_do_not_end_in_a_traceback(
+    made: Project, content: str
+) -> None:
+    (made.data / "source.json").write_text(content)
+    done = made.command_here("report")
+    if done.code:
+        check_refusal(done, "source.json")
+
+
+@pytest.mark.parametrize(("spoil", "mention"), project.BAD_PARAMS.values(), ids=project.BAD_PARAMS)
+def test_bad_params_are_refused(
+    made: Project, spoil: Callable[[Project], None], mention: str
+) -> None:
+    spoil(made)
+    check_report_refuses(made, "params.yaml", mention)
