@@ -18,7 +18,7 @@ env: $(VENV)/.installed-dev ## the whole environment: torch, tests, linters
 	@echo "Now: . $(VENV)/bin/activate"
 
 test: $(VENV)/.installed-dev ## all tests
-	pytest
+	pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev ## ruff and mypy --strict
 	ruff check

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import project
 from core_tokens import core_file, tensors
+from core_tokens.core import RULERS
 from core_tokens.errors import FileError, TensorError
 from project import Done, Project
 
@@ -39,7 +40,7 @@ def tensors_of(path: Path) -> dict[str, NDArray[Any]]:
 # ---- what extract writes -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ruler", core_file.RULERS)
+@pytest.mark.parametrize("ruler", RULERS)
 def test_the_golden_cores_are_read(made: Project, ruler: str) -> None:
     (made.data / NAME).write_bytes(project.golden(f"extract-{ruler}")[NAME])
     found = core_file.read(made.data / NAME)
@@ -51,7 +52,7 @@ def test_the_golden_cores_are_read(made: Project, ruler: str) -> None:
 
 
 @pytest.mark.parametrize("radius", ["0", "0.1", "1", "2.5", "3.4028234663852886e38"])
-@pytest.mark.parametrize("ruler", core_file.RULERS)
+@pytest.mark.parametrize("ruler", RULERS)
 def test_what_extract_writes_is_read(made: Project, ruler: str, radius: str) -> None:
     made.write_params(distance=ruler, radius=radius)
     assert made.stage_here("extract", "tiny") == Done(0, "", "")
@@ -86,7 +87,7 @@ def test_only_the_core_and_its_radius_need_be_there(made: Project) -> None:
 
 def test_the_rulers_are_those_that_tokens_are_measured_by() -> None:
     distances = [name for name in tensors.MEASUREMENTS if name.startswith("distance_")]
-    assert [f"distance_{ruler}" for ruler in core_file.RULERS] == distances
+    assert [f"distance_{ruler}" for ruler in RULERS] == distances
 
 
 # ---- what it refuses ---------------------------------------------------------------------------

@@ -334,16 +334,16 @@ def test_of_vectors_with_one_dimension_the_cross_section_is_a_line() -> None:
 
 
 ADJACENCY = (
-    "kind,x,y,x2,y2,length,part,population,vector,token,text,distance_ulp,"
-    "face_neighbours,linf_neighbours\n"
+    "kind,x,y,x2,y2,length,tree,edges,part,population,vector,token,text,distance_ulp,"
+    "face_neighbours,linf_neighbours,packing,label\n"
 )
 PLACES = np.array([[1 / 3, 1], [1, 2], [0.5, -0.0001], [2.0004, 3], [12, 0]])
 VECTORS = (
-    'vector,0.333,1,,,,core,2,0,21," a,""b""",1,1,2\n'
-    "vector,1,2,,,,core,3,1,20,the,0,2,2\n"
-    "vector,0.5,0,,,,core,1,2,40,,2.5,0,0\n"
-    "vector,2,3,,,,halo,3,3,7,\\xE4,1.25,1,2\n"
-    "vector,12,0,,,,halo,1,4,5,中,4,0,0\n"
+    'vector,0.333,1,,,,,,core,2,0,21," a,""b""",1,1,2,0.166666667,\n'
+    "vector,1,2,,,,,,core,3,1,20,the,0,2,2,0.333333333,hub\n"
+    "vector,0.5,0,,,,,,core,1,2,40,,2.5,0,0,0,\n"
+    "vector,2,3,,,,,,halo,3,3,7,\\xE4,1.25,1,2,0.166666667,\n"
+    "vector,12,0,,,,,,halo,1,4,5,中,4,0,0,0,\n"
 )
 
 
@@ -354,9 +354,9 @@ def test_the_adjacency_edges_first_and_of_those_the_longest() -> None:
     assert linf.lengths.tolist() == [1, 2, 1]
     laid_out = Layout(PLACES, np.array([True, False, True]))
     assert adjacency_table(case.found, laid_out, case.vectors) == (
-        ADJACENCY + "edge,0.333,1,2,3,2,,,,,,,,\n"
-        "edge,0.333,1,1,2,1,,,,,,,,\n"
-        "edge,1,2,2,3,1,,,,,,,,\n" + VECTORS
+        ADJACENCY + "edge,0.333,1,2,3,2,0,3,,,,,,,,,,\n"
+        "edge,0.333,1,1,2,1,1,3,,,,,,,,,,\n"
+        "edge,1,2,2,3,1,1,3,,,,,,,,,,\n" + VECTORS
     )
 
 
@@ -367,10 +367,11 @@ def test_where_there_are_too_many_edges_those_of_the_trees_are_drawn_and_the_sho
     long_tree = Layout(PLACES, np.array([False, True, False]))
     monkeypatch.setattr(structure_tables, "MOST_EDGES", 2)
     assert adjacency_table(case.found, long_tree, case.vectors) == (
-        ADJACENCY + "edge,0.333,1,2,3,2,,,,,,,,\nedge,0.333,1,1,2,1,,,,,,,,\n" + VECTORS
+        ADJACENCY + "edge,0.333,1,2,3,2,1,3,,,,,,,,,,\nedge,0.333,1,1,2,1,0,3,,,,,,,,,,\n" + VECTORS
     )
     monkeypatch.setattr(structure_tables, "MOST_EDGES", 0)
-    assert adjacency_table(case.found, long_tree, case.vectors) == ADJACENCY + VECTORS
+    tree_alone = ADJACENCY + "edge,0.333,1,2,3,2,1,3,,,,,,,,,,\n" + VECTORS
+    assert adjacency_table(case.found, long_tree, case.vectors) == tree_alone
 
 
 def test_the_edges_of_a_tree_are_all_drawn_where_there_are_many_more() -> None:

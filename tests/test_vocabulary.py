@@ -355,3 +355,20 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path, content: bytes, me
         read_texts(path, [2])
     assert mention in str(caught.value)
     assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("text", ["</script>", "</SCRIPT ", "<!--", "a</script"])
+def test_what_would_end_a_script_element_is_escaped(text: str, tmp_path: Path) -> None:
+    """DVC puts the text of tables into a script element as it is."""
+    written = shown(text.encode())
+    assert "<" not in written
+    assert written.replace(r"\x3C", "<") == text
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps([{"class": "ordinary", "text": text}]))
+    with pytest.raises(FileError, match="such characters escaped"):
+        read(path)
+
+
+@pytest.mark.parametrize("text", ["<", "</s>", "<s>", "<|im_start|>", "<script>", "<!-"])
+def test_other_markup_is_shown_as_it_is(text: str) -> None:
+    assert shown(text.encode()) == text

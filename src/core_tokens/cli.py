@@ -101,8 +101,8 @@ def _report(names: Sequence[str], output: Path, compare: str | None) -> None:
     from core_tokens.report import page, sides  # Altair takes longer to load than the rest takes
 
     settings = params.load()
-    if output.is_dir():
-        raise FileError(output, "a folder", "a file, or nothing, to be replaced")
+    if output.exists() and not output.is_file():
+        raise FileError(output, "a folder or a device", "a file, or nothing, to be replaced")
     for name in names:
         params.check_listed(name, settings.models, "models")
     wanted = dict.fromkeys(names or settings.models)

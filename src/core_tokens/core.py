@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from core_tokens.errors import TensorError
 
+RULERS = ("ulp", "steps", "l2")
+"""The distances that a core can be cut by."""
+
 
 @dataclass(frozen=True)
 class Core:

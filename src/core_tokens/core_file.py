@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core_tokens import tensors
+from core_tokens.core import RULERS
 from core_tokens.errors import TensorError
-
-RULERS = ("ulp", "steps", "l2")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core_tokens.core import RULERS
 from core_tokens.tables import Metrics, csv_text, number, plain
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ MOST_EDGES = 2000
 """So many edges are drawn, those of the trees and the shortest first; all are counted."""
 MOST_LABELS = 15
 """So many groups are labelled by name in the picture of the populations."""
-RULERS = ("ulp", "steps", "l2")
 CORE, HALO = "core", "halo"
 
 
@@ -311,28 +311,35 @@ def cross_section_table(found: Analysis, matrix: NDArray[Any], vectors: Vectors)
 def adjacency_table(found: Analysis, laid_out: Layout, vectors: Vectors) -> str:
     """adjacency.csv: a row for each edge that is drawn, and one for each vector.
 
+    ``edges`` repeats how many there are, ``packing`` is the share of all possible face neighbours.
+
     Args:
         found: what was found.
         laid_out: where the vectors of the graph "L-infinity 1" of the cluster go.
         vectors: what else there is to them.
     """
     graphs, parts = found.cluster.adjacency, vectors.parts
+    face, linf, tree = graphs.face, graphs.linf, laid_out.tree
     places = [(plain(round(x, 3)), plain(round(y, 3))) for x, y in laid_out.places.tolist()]
-    edges, lengths = graphs.linf.edges, graphs.linf.lengths
-    first = np.lexsort((edges[:, 1], edges[:, 0], lengths, ~laid_out.tree))[:MOST_EDGES]
+    drawn = np.lexsort((linf.edges[:, 1], linf.edges[:, 0], linf.lengths, ~tree))
+    drawn = drawn[: max(MOST_EDGES, int(tree.sum()))]
     rows: list[tuple[Any, ...]] = []
-    for at in sorted(first, key=lambda at: (-int(lengths[at]), int(at))):  # the longest below
-        a, b = edges[at].tolist()
-        rows.append(("edge", *places[a], *places[b], int(lengths[at]), *[""] * 8))
+    for at in sorted(drawn, key=lambda at: (-int(linf.lengths[at]), int(at))):  # the longest below
+        a, b = linf.edges[at].tolist()
+        length, among = int(linf.lengths[at]), len(linf.edges)
+        rows.append(("edge", *places[a], *places[b], length, int(tree[at]), among, *[""] * 10))
+    packing = face.packing(max(1, len(found.cluster.diversity.distinct)))
     for at, (x, y) in enumerate(places):
+        is_hub = at == face.hub and face.degrees[at] > 0
         rows.append((
-            "vector", x, y, "", "", "", parts[at], int(vectors.populations[at]), at,
+            "vector", x, y, *[""] * 5, parts[at], int(vectors.populations[at]), at,
             int(vectors.first_tokens[at]), vectors.texts[at], plain(vectors.distances["ulp"][at]),
-            int(graphs.face.degrees[at]), int(graphs.linf.degrees[at]),
+            int(face.degrees[at]), int(linf.degrees[at]), plain(round(packing[at], 9)),
+            "hub" if is_hub else "",
         ))  # fmt: skip
     return csv_text(
-        ("kind", "x", "y", "x2", "y2", "length", "part", "population", "vector", "token", "text",
-         "distance_ulp", "face_neighbours", "linf_neighbours"),
+        ("kind", "x", "y", "x2", "y2", "length", "tree", "edges", "part", "population", "vector",
+         "token", "text", "distance_ulp", "face_neighbours", "linf_neighbours", "packing", "label"),
         rows,
     )  # fmt: skip
 

@@ -66,12 +66,16 @@ def _matrix(path: Path) -> tuple[str, int]:
         return "", 0
     try:
         metrics = json.loads(path.read_bytes())
-        (tensor,), (stored,) = metrics["matrix"]["tensor"], metrics["matrix"]["dtype"]
-        (measured,) = metrics["matrix"]["measured"]
-        taken = stored if measured == stored else f"{stored} taken as {measured}"
-        return f"{tensor}, {taken}", int(metrics["cast"]["changed_tokens"])
+        return matrix_of(metrics), int(metrics["cast"]["changed_tokens"])
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(path, "other metrics", "those of `measure`: dvc repro") from error
+
+
+def matrix_of(metrics: Any) -> str:
+    """Which tensor measure.json says was measured, and as what (KeyError, ValueError, …)."""
+    (tensor,), (stored,) = metrics["matrix"]["tensor"], metrics["matrix"]["dtype"]
+    (measured,) = metrics["matrix"]["measured"]
+    return f"{tensor}, {stored if measured == stored else f'{stored} taken as {measured}'}"
 
 
 def summary(model: str, settings: params.Params) -> str:

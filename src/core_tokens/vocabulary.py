@@ -158,8 +158,10 @@ def _class(ranges: Iterable[tuple[int, int]]) -> str:
     return "".join(f"\\U{first:08X}-\\U{last:08X}" for first, last in ranges)
 
 
-_HIDDEN = re.compile(f"[{_class(HIDDEN)}]")
-_ESCAPED = re.compile(rf"[\\{_class(HIDDEN)}]")
+MARKUP = "<(?=(?i:/script|!--))"
+"""What would end a script element: pages such as DVC's put text into one as it is."""
+_HIDDEN = re.compile(f"[{_class(HIDDEN)}]|{MARKUP}")
+_ESCAPED = re.compile(rf"[\\{_class(HIDDEN)}]|{MARKUP}")
 _SHORT = {"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 

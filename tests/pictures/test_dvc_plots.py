@@ -64,7 +64,8 @@ def test_every_plot_of_dvc_yaml_names_a_template_that_exists(templates: dict[str
     assert len(plots) >= len(PICTURES) + 4
     for path, settings in plots.items():
         assert f"{settings['template']}.json" in templates, path
-        assert settings.keys() == {"cache", "template", "x", "y", "title"}, path
+        labels = {"x_label"} if "/curve_" in path else set()
+        assert settings.keys() == {"cache", "template", "x", "y", "title"} | labels, path
         assert settings["cache"] is False, path
         assert re.fullmatch(r".* \(\$\{(item|key)\}\)", settings["title"]), path
 
@@ -122,7 +123,18 @@ def test_page_has_the_places_that_dvc_fills_once_each(templates: dict[str, str])
 
 def test_page_is_html_that_a_phone_reads(page: Elements) -> None:
     tags = [tag for tag, _ in page.found]
-    assert tags == ["html", "head", "meta", "meta", "title", "style", "script", "body", "main"]
+    assert tags == [
+        "html",
+        "head",
+        "meta",
+        "meta",
+        "meta",
+        "title",
+        "style",
+        "script",
+        "body",
+        "main",
+    ]
     assert page.found[0] == ("html", {"lang": "en"})
     assert ("meta", {"charset": "utf-8"}) in page.found
     assert any(attributes.get("name") == "viewport" for _, attributes in page.found)
@@ -130,8 +142,12 @@ def test_page_is_html_that_a_phone_reads(page: Elements) -> None:
 
 def test_page_loads_nothing(templates: dict[str, str], page: Elements) -> None:
     loading = {"src", "href", "srcset", "data", "action", "poster", "background", "http-equiv"}
+    (policy,) = (found for _, found in page.found if "http-equiv" in found)
+    assert policy["http-equiv"] == "Content-Security-Policy"
+    assert (policy["content"] or "").startswith("default-src 'none';")
+    assert "http" not in (policy["content"] or "")
     for tag, attributes in page.found:
-        assert not loading & attributes.keys(), tag
+        assert attributes is policy or not loading & attributes.keys(), tag
     assert page.styles
     for style in page.styles:
         assert "url(" not in style

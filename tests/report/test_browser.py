@@ -305,17 +305,13 @@ def test_shells_are_labelled_with_their_counts(default: Opened) -> None:
     assert sorted(marks.all_text_contents()) == sorted(f"{count:,}" for count in counts.values())
 
 
-def test_core_bars_stand_in_the_middle_of_those_of_the_cluster(
-    default: Opened, chromium: "Browser", repository: Repository
-) -> None:
+def test_core_bars_stand_in_the_middle_of_those_of_the_cluster(default: Opened) -> None:
     bars = """where => [0, 1].map(layer => [...document.querySelectorAll(
         `${where} .layer_${layer}_marks.mark-rect path`)].map(bar => {
             const box = bar.getBoundingClientRect();
             return [box.left, box.right];
         }))"""
     found = [default.evaluate(bars, f"#picture-{name}") for name in ("diversity", "quantization")]
-    with opened(chromium, repository.path.parent / "diffed" / "index.html", DVC) as page:
-        found.append(page.evaluate(bars, "#data_tiny_plots_quantization_csv"))
     for cluster, core in found:
         before = [
             (one, other)
@@ -337,8 +333,8 @@ def test_figures_and_structure_are_those_of_the_metrics(default: Opened) -> None
         return default.page.locator(f'[data-figure="{label}"]').inner_text()
 
     origin = measure["origin"]
-    assert cell("cluster") == f"{measure['tokens']:,} tokens"
-    assert cell("unique vectors") == str(measure["vectors"])
+    assert cell("cluster") == f"{measure['tokens']:,} tokens, ids 124 to 151935"
+    assert cell("unique vectors") == f"{measure['vectors']}, populations 1 to 814"
     assert cell("Big One") == (
         f"index {origin['index']}, {origin['population']} tokens "
         f"(the first is {origin['token']}), norm {origin['norm']:.6f}"
@@ -741,5 +737,6 @@ def test_dvc_shows_no_undefined_value(chromium: "Browser", repository: Repositor
 
 def test_dvc_marks_both_radii(chromium: "Browser", repository: Repository) -> None:
     with opened(chromium, repository.path.parent / "diffed" / "index.html", DVC) as page:
-        labels = page.page.locator("#data_tiny_plots_curve_ulp_csv .role-mark text")
-        assert sorted(set(labels.all_text_contents()) - {"0"}) == ["radius 1", "radius 3"]
+        rules = page.page.locator("#data_tiny_plots_curve_ulp_csv .role-mark.mark-rule line")
+        labels = [rule.get_attribute("aria-label") or "" for rule in rules.all()]
+        assert sorted(re.findall(r"radius: (\d)", " ".join(labels))) == ["1", "3"]

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -144,9 +145,10 @@ def with_other(made: Project) -> None:
 def test_figures_of_the_data_in_git_are_those_published(default_report: Path) -> None:
     figures = Parsed(default_report.read_text("utf-8")).cells("data-figure")
     assert figures == {
+        "source": ["replica:qwen3-4b-instruct-2507"],
         "matrix": ["W, BF16"],
-        "cluster": ["2,212 tokens"],
-        "unique vectors": ["125"],
+        "cluster": ["2,212 tokens, ids 124 to 151935"],
+        "unique vectors": ["125, populations 1 to 814"],
         "Big One": ["index 60, 814 tokens (the first is 80091), norm 0.370917"],
         "ulp": ["2^-16 = 1.525879e-05"],
         "distance": [figures["distance"][0]],
@@ -165,9 +167,10 @@ def test_figures_of_the_data_in_git_are_those_published(default_report: Path) ->
 def test_figures_of_a_small_model(page: str) -> None:
     norm = np.linalg.norm(np.array([128, 192, 160]) * project.UNIT)
     assert Parsed(page).cells("data-figure") == {
+        "source": ["replica:qwen3-4b-instruct-2507"],
         "matrix": ["W, BF16"],
-        "cluster": ["6 tokens"],
-        "unique vectors": ["4"],
+        "cluster": ["6 tokens, ids 1 to 9"],
+        "unique vectors": ["4, populations 1 to 2"],
         "Big One": [f"index 1, 2 tokens (the first is 1), norm {norm:.6f}"],
         "ulp": ["2^-15 = 3.051758e-05"],
         "distance": ["mean 1.50, median 1.50, max 3.00 ulp; max 14,080 steps"],
@@ -191,7 +194,9 @@ def test_structure_is_structure_json_cell_by_cell(
     assert cells.keys() == expected.keys()
     for path, (shown,) in cells.items():
         if expected[path] == int(expected[path]):
-            assert shown == f"{int(expected[path]):,}", path
+            whole = f"{int(expected[path]):,}"
+            is_name = re.search(r"dimension_[xy]$|max_dimension$", path)
+            assert shown == (whole.replace(",", "") if is_name else whole), path
         else:
             assert float(shown.replace(",", "")) == pytest.approx(expected[path], rel=5e-4), path
             assert len(shown) <= 9, path
@@ -270,6 +275,7 @@ def test_model_without_a_cluster_says_that_there_is_nothing(tmp_path: Path) -> N
     assert "No cluster, so there is nothing to draw." in parsed.texts("p")
     assert parsed.data["pictures"] == {}
     assert parsed.cells("data-figure") == {
+        "source": ["replica:qwen3-4b-instruct-2507"],
         "matrix": ["W, BF16"],
         "cluster": ["0 tokens"],
         "unique vectors": ["0"],
@@ -300,9 +306,12 @@ def test_two_models_are_named_by_their_models(made: Project) -> None:
     parsed = Parsed(report(made))
     assert parsed.data["labels"] == ["tiny", "other"]
     assert heads(parsed)[:2] == ["tiny", "other"]
-    assert parsed.cells("data-figure")["cluster"] == ["6 tokens", "5 tokens"]
+    assert parsed.cells("data-figure")["cluster"] == [
+        "6 tokens, ids 1 to 9",
+        "5 tokens, ids 1 to 9",
+    ]
     assert parsed.cells("data-structure")["cluster.shells.gap_at"] == ["4", "3"]
-    assert "5 tokens" in parsed.texts("td", **{"class": "differs"})
+    assert "5 tokens, ids 1 to 9" in parsed.texts("td", **{"class": "differs"})
     # One has texts and the other not, so one has a picture of them.
     assert [spec is None for spec in parsed.data["pictures"]["kinds"]] == [False, True]
 
@@ -323,7 +332,7 @@ def test_two_revisions_are_named_by_their_revisions(made: Project) -> None:
     figures = parsed.cells("data-figure")
     assert figures["radius"] == ["2 ulp", "0 ulp"]
     assert figures["core"] == ["5 tokens, 3 vectors (83.33%)", "2 tokens, 1 vector (33.33%)"]
-    assert figures["cluster"] == ["6 tokens", "6 tokens"]
+    assert figures["cluster"] == ["6 tokens, ids 1 to 9"] * 2
     assert {head, f"{head} and changes since"} <= set(parsed.texts("td"))
 
 
@@ -359,7 +368,10 @@ def test_two_models_at_two_revisions_are_named_by_both_and_compared_with_themsel
     assert parsed.data["labels"] == [
         "tiny, HEAD", "tiny, workspace", "other, HEAD", "other, workspace",
     ]  # fmt: skip
-    assert parsed.cells("data-figure")["cluster"] == ["6 tokens"] * 2 + ["5 tokens"] * 2
+    assert (
+        parsed.cells("data-figure")["cluster"]
+        == ["6 tokens, ids 1 to 9"] * 2 + ["5 tokens, ids 1 to 9"] * 2
+    )
     marked = parsed.texts("td", **{"class": "differs"})
     assert all("and changes since" in text for text in marked)
 
@@ -681,3 +693,67 @@ def test_bad_params_are_refused(
 ) -> None:
     spoil(made)
     check_report_refuses(made, "params.yaml", mention)
+
+
+# ---- what the page says of itself ---------------------------------------------------------------
+
+
+def notes(parsed: Parsed) -> list[str]:
+    return parsed.texts("p", **{"class": "note"})
+
+
+def test_the_radius_is_that_of_the_core_and_not_of_params(made: Project) -> None:
+    made.write_params(distance="steps", radius="1.0")
+    parsed = Parsed(report(made))
+    assert parsed.cells("data-figure")["radius"] == ["2 ulp"]
+    assert any("params.yaml asks for another core" in note for note in notes(parsed))
+
+
+@pytest.mark.parametrize("radius", ["2", "2.0", "0.2e1"])
+def test_a_core_that_params_asks_for_is_not_called_stale(made: Project, radius: str) -> None:
+    made.write_params(radius=radius)
+    assert not any("another core" in note for note in notes(Parsed(report(made))))
+
+
+def test_every_replica_is_called_one(made: Project) -> None:
+    with_other(made)
+    params = (made.folder / "params.yaml").read_text()
+    source = 'tiny: {source: "replica:qwen3-4b-instruct-2507"}'
+    assert params.count(source) == 1
+    both = f"{source}\n  other: {{source: replica:qwen2-5-3b-instruct}}"
+    (made.folder / "params.yaml").write_text(params.replace(source, both))
+    said = notes(Parsed(report(made)))
+    assert [note.split(",")[0] for note in said] == ["tiny is a replica", "other is a replica"]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoiled"),
+    [
+        ("structure", '{"cluster": {"shells": {"gap_at": 1e999}}}'),
+        ("measure", "[" * 100_000),
+        ("core", "[" * 100_000),
+    ],
+)
+def test_metrics_beyond_reason_end_in_one_line(made: Project, name: str, spoiled: str) -> None:
+    (made.data / f"{name}.json").write_text(spoiled)
+    check_refusal(made.command_here("report"))
+
+
+def test_numbers_beyond_reason_end_in_one_line(made: Project) -> None:
+    for name, key, value in (
+        ("structure", '"gap_at": 4', '"gap_at": Infinity'),
+        ("measure", '"ulp_exponent": -15', '"ulp_exponent": 99999'),
+    ):
+        path = made.data / f"{name}.json"
+        text = path.read_text()
+        assert key in text
+        path.write_text(text.replace(key, value))
+        check_refusal(made.command_here("report"))
+        path.write_text(text)
+
+
+def test_a_pipe_is_not_replaced_by_a_report(made: Project) -> None:
+    pipe = made.folder / "pipe"
+    os.mkfifo(pipe)
+    check_refusal(made.command_here("report", "-o", str(pipe)), "pipe")
+    assert pipe.is_fifo()

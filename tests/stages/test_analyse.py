@@ -281,10 +281,11 @@ def tables_of(vectors: list[Vector], ruler: str, radius: float) -> dict[str, lis
     face, linf = (edges_of(vectors, graph) for graph in ("face", "linf"))
     assert face == linf == [(1, 3)]
     tables["adjacency"] = [
-        "edge,2,1,1,1,1,,,,,,,,",
+        "edge,2,1,1,1,1,1,1,,,,,,,,,,",
         *(
-            f"vector,{left},{up},,,,{parts[at]},{len(v.tokens)},{at},{v.tokens[0]},,{shown(v.distances['ulp'])},"
-            f"{sum(at in edge for edge in face)},{sum(at in edge for edge in linf)}"
+            f"vector,{left},{up},,,,,,{parts[at]},{len(v.tokens)},{at},{v.tokens[0]},,{shown(v.distances['ulp'])},"
+            f"{sum(at in edge for edge in face)},{sum(at in edge for edge in linf)},"
+            f"{sum(at in edge for edge in face) / 8:g},{'hub' if at == 1 else ''}"
             for at, (v, (left, up)) in enumerate(zip(vectors, PLACES, strict=True))
         ),
     ]

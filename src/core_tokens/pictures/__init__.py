@@ -37,11 +37,13 @@ class Picture:
         title: what it shows.
         reading: what a person can read in it.
         kind: the module that draws it.
+        x_label: the title of its x axis, where the kind leaves it open.
     """
 
     title: str
     reading: str
     kind: ModuleType
+    x_label: str = ""
 
 
 PICTURES: Mapping[str, Picture] = {
@@ -50,17 +52,19 @@ PICTURES: Mapping[str, Picture] = {
         "Tokens and vectors that a radius keeps; the dashed line is the radius in use. Where "
         "the lines run flat, the radius does not matter.",
         curve,
+        "radius in ulp",
     ),
     "curve_steps": Picture(
         "The core at every radius, in steps",
-        "The same under the ruler of lattice steps, of which a component that crosses zero "
-        "takes thousands.",
+        "The same under the ruler of lattice steps, each dimension by its own spacing.",
         curve,
+        "radius in lattice steps",
     ),
     "curve_l2": Picture(
         "The core at every radius, in L2",
         "The same for the Euclidean distance.",
         curve,
+        "radius in L2",
     ),
     "shells": Picture(
         "Vectors and tokens per whole ulp",
@@ -123,7 +127,13 @@ def specification(
         theme: of the page.
         title: above it, if any.
     """
-    return _specification(PICTURES[name].kind, list(rows), theme, title, overlay=False)
+    picture = PICTURES[name]
+    spec = _specification(picture.kind, list(rows), theme, title, overlay=False)
+    for layer in spec.get("layer", []):
+        x = layer.get("encoding", {}).get("x", {})
+        if x.get("title") == style.X_LABEL:
+            x["title"] = picture.x_label
+    return spec
 
 
 def template(kind: ModuleType) -> dict[str, Any]:

@@ -4,7 +4,9 @@ import altair as alt
 
 from core_tokens.pictures import style
 
-NUMBERS = ("x", "y", "x2", "y2", "length", "population", "distance_ulp")
+NUMBERS = ("x", "y", "x2", "y2", "length", "tree", "edges", "population", "distance_ulp", "packing")
+FADED = "datum.tree < 1 && datum.edges > 600"
+"""Many edges would hide each other and the trees."""
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
@@ -16,7 +18,7 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     # A margin in the units of the layout, so that the largest circle fits.
     x = alt.X("x:Q", scale=alt.Scale(zero=False, nice=False, padding=22), axis=nothing, title=None)
     y = alt.Y("y:Q", scale=alt.Scale(zero=False, nice=False, padding=22), axis=nothing, title=None)
-    edges = table.transform_filter("datum.kind == 'edge'").mark_rule(opacity=1).encode(
+    edges = table.transform_filter("datum.kind == 'edge'").mark_rule().encode(
         x=x, y=y, x2="x2:Q", y2="y2:Q",
         color=alt.value(style.GREY),
         strokeWidth=alt.StrokeWidth(
@@ -24,6 +26,7 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
             legend=alt.Legend(title="edge, in steps", values=[1, 2, 4], symbolType="stroke",
                               symbolStrokeColor=style.GREY),
         ),
+        opacity=alt.condition(FADED, alt.value(0.25), alt.value(1)),
         tooltip=[alt.Tooltip("length:Q", title="steps in all dimensions")],
     )  # fmt: skip
     vectors = table.transform_filter("datum.kind == 'vector'").mark_point(
@@ -39,8 +42,22 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
             alt.Tooltip("part:N"), alt.Tooltip("distance_ulp:Q", title="distance in ulp"),
             alt.Tooltip("face_neighbours:N", title="one step away"),
             alt.Tooltip("linf_neighbours:N", title="within a step everywhere"),
+            alt.Tooltip("packing:Q", title="of all that could be one step away", format=".2%"),
             *style.revision_tooltip(overlay),
         ],
         **style.revisions(overlay, alt.Shape),
     )  # fmt: skip
-    return alt.layer(edges, vectors)
+    hub = table.transform_filter("datum.label == 'hub'").mark_text(
+        align="left", dx=14, dy=-12, fontWeight="bold"
+    ).encode(x=x, y=y, text="label:N")  # fmt: skip
+    left_out = (
+        table.transform_filter("datum.kind == 'edge'")
+        .transform_aggregate(drawn="count()", all="max(edges)", groupby=["rev"] if overlay else [])
+        .transform_filter("datum.drawn < datum.all")
+        .transform_calculate(
+            shown="format(datum.drawn, ',') + ' of ' + format(datum.all, ',') + ' edges drawn'"
+        )
+        .mark_text(align="right", baseline="bottom")
+        .encode(x=alt.value(alt.ExprRef("width - 6")), y=style.below(-4), text="shown:N")
+    )
+    return alt.layer(edges, vectors, hub, left_out)

@@ -10,7 +10,7 @@ NUMBERS = ("x", "y", "tokens", "vectors", "dimension_x", "dimension_y")
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     """The distinct points of the plane, by tokens; which dimensions they are stands above."""
     scale = alt.Scale(zero=False, padding=40, nice=False)
-    axis = alt.Axis(format="~g", tickCount=5)
+    axis = alt.Axis(format="~g", tickCount=5, labelBound=True)
     points = table.mark_point(filled=not overlay, opacity=1, strokeWidth=2).encode(
         x=alt.X("x:Q", scale=scale, axis=axis, title="value in the dimension of largest variance"),
         y=alt.Y("y:Q", scale=scale, axis=axis, title="value in the second"),

@@ -14,7 +14,7 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     drawn = style.with_zero(table, "zero", "radius", "chosen")
     folded = drawn.transform_fold(["tokens", "vectors"], as_=["count_of", "count"])
     channels: dict[str, Any] = {
-        "x": style.log_axis(alt.X, "radius", "zero", "radius, in the units of the ruler"),
+        "x": style.log_axis(alt.X, "radius", "zero", style.X_LABEL),
         "y": alt.Y("count:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s"),
                    title="in the core"),
         "color": style.tokens_and_vectors(),
@@ -31,8 +31,14 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     chosen = drawn.transform_filter("isValid(datum.chosen)").transform_aggregate(
         groupby=["chosen", "chosen_drawn", *(["rev"] if overlay else [])]
     )
-    mark = chosen.mark_rule(strokeWidth=1.5, strokeDash=[5, 3]).encode(x="chosen_drawn:Q")
+    mark = chosen.mark_rule(strokeWidth=1.5, strokeDash=[5, 3]).encode(
+        x="chosen_drawn:Q",
+        tooltip=[alt.Tooltip("chosen:Q", title="radius"), *style.revision_tooltip(overlay)],
+    )
     name = chosen.transform_calculate(shown="'radius ' + format(datum.chosen, '~g')").mark_text(
         align="right", baseline="bottom", dx=-5, dy=-4
     ).encode(x="chosen_drawn:Q", y=style.below(0), text="shown:N")  # fmt: skip
-    return alt.layer(mark, curve, points, name, style.zero_label(drawn, alt.X, "zero"))
+    labels = [style.zero_label(drawn, alt.X, "zero")]
+    if not overlay:  # those of several revisions would lie over each other
+        labels.append(name)
+    return alt.layer(mark, curve, points, *labels)

@@ -10,6 +10,11 @@ from core_tokens.files import write_all
 from core_tokens.pictures import PICTURES, classes, halo, offline, style, template
 
 FOLDER = Path(".dvc", "plots")
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src 'self' file: data:"
+)
+"""Nothing is loaded from elsewhere; images are those that DVC puts beside the page."""
 COLUMNS = "repeat(auto-fill, minmax(min(100%, 30rem), 1fr))"
 PAGE = """\
 <!DOCTYPE html>
@@ -17,6 +22,7 @@ PAGE = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="POLICY">
 {refresh_tag}
 <title>Core Tokens: DVC plots</title>
 <style>
@@ -53,7 +59,8 @@ def templates() -> dict[str, str]:
     page = PAGE
     for placeholder, value in (
         ("LIGHT", style.PAGE["light"]), ("DARK", style.PAGE["dark"]),
-        ("COLUMNS", COLUMNS), ("FONT", style.FONT), ("SCRIPT", offline.script().strip()),
+        ("POLICY", POLICY), ("COLUMNS", COLUMNS), ("FONT", style.FONT),
+        ("SCRIPT", offline.script().strip()),
     ):  # fmt: skip
         page = page.replace(placeholder, value, 1)
     return made | {"page.html": page}

@@ -37,9 +37,9 @@
     return { view, spec };
   }
 
-  function again(onlyIfWider) {
+  function again(onlyIfResized) {
     for (const [element, last] of [...drawn]) {
-      if (!onlyIfWider || element.clientWidth !== last.width) draw(element, last.spec);
+      if (!onlyIfResized || element.clientWidth !== last.width) draw(element, last.spec);
     }
   }
 

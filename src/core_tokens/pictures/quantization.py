@@ -31,13 +31,15 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
             alt.Tooltip("gaps:Q"), alt.Tooltip("nearest:Q", title="nearest, exact or not"),
             *style.revision_tooltip(overlay),
         ],
-        **({"xOffset": alt.XOffset("rev:N", sort=None)} if overlay else {}),
-        **style.revisions(overlay, alt.Opacity),
     }  # fmt: skip
+    if overlay:  # bars would hide each other
+        points = whole.mark_point(strokeWidth=2, size=60, opacity=1).encode(
+            **channels, **style.revisions(overlay, alt.Shape)
+        )
+        return alt.layer(points)
     bars = [
         whole.transform_filter(f"datum.of == '{of}'")
-        # Vega-Lite would shift a bar that is narrower than the place of its revision.
-        .mark_bar(opacity=1, width=alt.Undefined if overlay else alt.RelativeBandSize(band=band))
+        .mark_bar(opacity=1, width=alt.RelativeBandSize(band=band))
         .encode(**channels)
         for of, band in (("cluster", 0.9), ("core", 0.5))
     ]

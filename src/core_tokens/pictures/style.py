@@ -9,6 +9,8 @@ Drawn = alt.LayerChart | alt.FacetChart
 """A picture, before it has data."""
 
 WIDTH, HEIGHT = 520, 300
+X_LABEL = "<DVC_METRIC_X_LABEL>"
+"""DVC's anchor for the title of an axis that one specification draws in several units."""
 
 # Okabe and Ito's palette, which colour-blind people can tell apart; where it is too pale for a thin
 # mark, a darker neighbour. All have a contrast of 3:1 or more with the page, light or dark.

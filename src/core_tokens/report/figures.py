@@ -3,7 +3,7 @@
 from typing import Any
 
 from core_tokens.report.sides import Side
-from core_tokens.summary import UNITS, count
+from core_tokens.summary import UNITS, count, matrix_of
 
 Figures = dict[str, str]
 """Label -> text."""
@@ -13,15 +13,18 @@ def figures(side: Side) -> Figures:
     """The figures of one side; those that need a cluster are left out where there is none."""
     measure, core = side.metrics["measure"], side.metrics["core"]
     origin, distance = measure["origin"], measure["distance_ulp"]
-    unit = UNITS.get(side.parameters.get("extract.distance", ""), "")
-    (tensor,), (stored,) = measure["matrix"]["tensor"], measure["matrix"]["dtype"]
-    halo = core["halo"]
-    found = {
-        "matrix": f"{tensor}, {stored}",
-        "cluster": count(measure["tokens"], "token"),
-        "unique vectors": f"{measure['vectors']:,}",
-    }
+    halo, changed = core["halo"], measure["cast"]["changed_tokens"]
+    ids = [int(row[0]) for name in ("core", "halo") for row in side.tables[name][1:]]
+    populations = [row["population"] for row in side.plots.get("populations", [])]
+    found = {}
+    if source := side.parameters.get(f"fetch.{side.model}.source"):
+        found["source"] = source
+    found["matrix"] = matrix_of(measure) + (f" ({changed:,} tokens changed)" if changed else "")
+    found["cluster"] = count(measure["tokens"], "token")
+    found["unique vectors"] = f"{measure['vectors']:,}"
     if measure["tokens"]:
+        found["cluster"] += f", ids {min(ids)} to {max(ids)}"
+        found["unique vectors"] += f", populations {min(populations):,} to {max(populations):,}"
         found |= {
             "Big One": f"index {origin['index']}, {count(origin['population'], 'token')} "
             f"(the first is {origin['token']}), norm {origin['norm']:.6f}",
@@ -29,7 +32,7 @@ def figures(side: Side) -> Figures:
             "distance": f"mean {distance['mean']:.2f}, median {distance['median']:.2f}, "
             f"max {distance['max']:.2f} ulp; max {measure['distance_steps']['max']:,} steps",
         }
-    found["radius"] = f"{core['radius']:g} {unit}".strip()
+    found["radius"] = f"{core['radius']:g} {UNITS.get(side.ruler, '')}".strip()
     found["core"] = (
         f"{count(core['core']['tokens'], 'token')}, {count(core['core']['vectors'], 'vector')} "
         f"({core['core']['percent']:.2f}%)"
@@ -102,7 +105,8 @@ def structure(side: Side) -> dict[str, tuple[str, str, str]]:
     for part, keys in STRUCTURE.items():
         for key, label in keys.items():
             path = f"{part}.{key}"
-            cluster, core = (_number(_at(found[of], path)) for of in ("cluster", "core"))
+            say = _name if "dimension_" in key or key.endswith("_dimension") else _number
+            cluster, core = (say(_at(found[of], path)) for of in ("cluster", "core"))
             rows[path] = (label, cluster, core)
     return rows
 
@@ -111,6 +115,11 @@ def _at(values: Any, path: str) -> Any:
     for key in path.split("."):
         values = values[key]
     return values
+
+
+def _name(dimension: float) -> str:
+    """The number of a dimension, which is a name; none where there is none."""
+    return str(int(dimension)) if dimension >= 0 else "none"
 
 
 def _number(value: float) -> str:

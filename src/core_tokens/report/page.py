@@ -1,9 +1,9 @@
 """From what is known of models to one HTML page, which asks nothing of the network."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 
@@ -11,6 +11,8 @@ from core_tokens.errors import FileError
 from core_tokens.pictures import PICTURES, offline, specification
 from core_tokens.report.figures import PARTS, figures, structure
 from core_tokens.report.sides import MOST_ROWS, Side
+
+Said = TypeVar("Said")
 
 
 def page(sides: Sequence[Side]) -> str:
@@ -41,6 +43,8 @@ def page(sides: Sequence[Side]) -> str:
         if len({side.revision.name for side in sides}) > 1
         else [0] * len(sides),
         parts=PARTS,
+        replicas={side.model: side.replica_of for side in sides if side.replica_of},
+        stale=[label for label, side in zip(labels, sides, strict=True) if _checked(side, _stale)],
         figures=_rows([_checked(side, figures) for side in sides]),
         structure=_rows([_checked(side, structure) for side in sides]),
         parameters=_rows([side.parameters for side in sides]),
@@ -77,13 +81,16 @@ def _specification(name: str, side: Side) -> dict[str, Any] | None:
     return spec
 
 
-def _checked(side: Side, say: Any) -> dict[str, Any]:
+def _stale(side: Side) -> bool:
+    return side.stale
+
+
+def _checked(side: Side, say: Callable[[Side], Said]) -> Said:
     try:
-        found: dict[str, Any] = say(side)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return say(side)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         where = f"data/{side.model}/*.json at {side.revision.name}"
         raise FileError(where, f"other metrics ({error!r})", "those of this version") from error
-    return found
 
 
 def _rows(columns: Sequence[dict[str, Any]]) -> list[tuple[str, list[Any]]]:

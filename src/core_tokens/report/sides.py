@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from core_tokens import plot_files, provenance
+from core_tokens.core import RULERS
 from core_tokens.errors import FileError
 from core_tokens.pictures import PICTURES
 from core_tokens.revisions import Revision
@@ -30,7 +32,7 @@ class Side:
     Attributes:
         model: its name.
         revision: where the files are from.
-        metrics: "measure", "core", "structure" and, if the cluster was found here, "cluster".
+        metrics: "measure", "core" and "structure".
         plots: the rows of the tables of the pictures, those that have any.
         tables: "halo" and "core" -> their header and rows, as text.
         parameters: key in params.yaml -> value.
@@ -45,13 +47,35 @@ class Side:
     parameters: dict[str, str]
     hashes: dict[str, str]
 
+    @property
+    def replica_of(self) -> str:
+        """The model that the matrix only imitates, empty where it is the model's own."""
+        source = self.parameters.get(f"fetch.{self.model}.source", "")
+        return source.removeprefix("replica:") if source.startswith("replica:") else ""
+
+    @property
+    def ruler(self) -> str:
+        """The distance by which the core was cut, whatever params.yaml says by now."""
+        marked = (
+            ruler for ruler in RULERS
+            if any(row["chosen"] is not None for row in self.plots.get(f"curve_{ruler}", []))
+        )  # fmt: skip
+        return next(marked, self.parameters.get("extract.distance", ""))
+
+    @property
+    def stale(self) -> bool:
+        """Does params.yaml ask for another core than this one?"""
+        wanted = self.parameters.get("extract.distance"), self.parameters.get("extract.radius")
+        made = self.ruler, self.metrics["core"]["radius"]
+        return None not in wanted and (wanted[0], np.float32(wanted[1])) != (
+            made[0], np.float32(made[1]),
+        )  # fmt: skip
+
 
 def read(model: str, revision: Revision) -> Side:
     """Read a side (FileError: a file is not there, or not what a stage writes)."""
     folder = Path("data", model)
     metrics = {name: _metrics(revision, folder / f"{name}.json") for name in METRICS}
-    if revision.read(folder / "cluster.json") is not None:
-        metrics["cluster"] = _metrics(revision, folder / "cluster.json")
     plots = {}
     for name, picture in PICTURES.items():
         path = folder / "plots" / f"{name}.csv"
@@ -80,7 +104,7 @@ def _content(revision: Revision, path: Path) -> bytes:
 def _metrics(revision: Revision, path: Path) -> Any:
     try:
         found = json.loads(_content(revision, path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(_where(revision, path), "no JSON", "metrics: dvc repro") from error
     if not isinstance(found, dict):
         raise FileError(_where(revision, path), "no object", "metrics: dvc repro")
@@ -103,7 +127,7 @@ def _table(revision: Revision, path: Path) -> list[list[str]]:
 def _yaml(revision: Revision, path: Path) -> dict[str, Any]:
     try:
         found = YAML(typ="safe", pure=True).load(revision.read(path) or b"{}")
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise FileError(_where(revision, path), "no valid YAML", "a YAML mapping") from error
     return found if isinstance(found, dict) else {}
 

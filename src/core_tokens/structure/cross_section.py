@@ -49,7 +49,7 @@ def cross_section(vectors: NDArray[Any], populations: NDArray[np.int64]) -> Cros
         rounded = variance.astype(np.float32)
     chosen = np.argsort(-rounded, kind="stable")[:2].tolist()
     plane = columns[chosen].T + 0.0  # -0 is 0
-    points, point_of, _ = np.unique(plane, axis=0, return_inverse=True, return_counts=True)
+    points, point_of = np.unique(plane, axis=0, return_inverse=True)
     tokens = np.bincount(point_of.reshape(-1), weights=populations, minlength=len(points))
     x, y = (*chosen, -1)[:2]
     variances = np.append(rounded[chosen], np.zeros(2 - len(chosen), np.float32))
