@@ -1,26 +1,24 @@
-"""The structure of cluster and core as people and DVC read it: structure.json and plot tables.
+"""The structure of cluster and core as tables, one per picture.
 
-One table per picture; what a picture shows stands in its table, and in nothing else.
+What a picture shows stands in its table, and in nothing else.
 """
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core_tokens.core import RULERS
-from core_tokens.tables import Metrics, csv_text, number, plain
+from core_tokens.tables import csv_text, number, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from core_tokens.structure.adjacency import Graph
-    from core_tokens.structure.analysis import Analysis, Structure
+    from core_tokens.structure.analysis import Analysis
     from core_tokens.structure.layout import Layout
     from core_tokens.structure.tokens import Kinds
     from core_tokens.vocabulary import Token
@@ -102,25 +100,6 @@ def vectors_of(
     )
 
 
-def structure_metrics(
-    found: Analysis, ulp_exponent: int, kinds: Mapping[str, Kinds] | None
-) -> Metrics:
-    """structure.json: cluster and core side by side.
-
-    Args:
-        found: what was found.
-        ulp_exponent: log2 of the ulp, in whose square the variances are written.
-        kinds: of the tokens of "cluster" and "core", None where their text is unknown.
-    """
-    metrics = {}
-    for part, structure in (("cluster", found.cluster), ("core", found.core)):
-        metrics[part] = _structure(structure, ulp_exponent)
-        if kinds:
-            known = kinds[part]
-            metrics[part]["tokens"] = {"classes": known.classes, "scripts": known.scripts}
-    return metrics
-
-
 def plot_tables(
     found: Analysis,
     laid_out: Layout,
@@ -147,58 +126,6 @@ def plot_tables(
         "cross_section": cross_section_table(found, matrix, vectors),
         "adjacency": adjacency_table(found, laid_out, vectors),
         "kinds": kinds_table(kinds),
-    }
-
-
-def _structure(found: Structure, ulp_exponent: int) -> Metrics:
-    distinct = found.diversity.distinct.tolist()
-    x, y = found.cross_section.dimensions
-    with np.errstate(over="ignore"):
-        variances = np.ldexp(found.cross_section.variances, -2 * ulp_exponent)
-    return {
-        "shells": {
-            "gap_at": found.shells.gap_at,
-            "whole_percent": found.shells.whole_percent,
-            "r90_vectors": number(found.shells.r90_vectors),
-            "r90_tokens": number(found.shells.r90_tokens),
-        },
-        "diversity": {
-            "constant_dimensions": found.diversity.constant_dimensions,
-            "varying_dimensions": found.diversity.varying_dimensions,
-            "distinct_mean": statistics.fmean(distinct) if distinct else 0.0,
-            "distinct_median": float(statistics.median(distinct)) if distinct else 0.0,
-            "distinct_max": max(distinct, default=0),
-            "distinct_max_dimension": found.diversity.distinct_max_dimension,
-        },
-        "quantization": {
-            "gaps": found.quantization.gaps,
-            "power_of_two_gaps": found.quantization.power_of_two_gaps,
-            "power_of_two_dimensions": found.quantization.power_of_two_dimensions,
-            "whole_step_gaps": found.quantization.whole_step_gaps,
-        },
-        "cross_section": {
-            "dimension_x": x,
-            "dimension_y": y,
-            "variance_x": number(variances[0]),
-            "variance_y": number(variances[1]),
-            "points": len(found.cross_section.points),
-        },
-        "adjacency": {
-            "face": _graph(found.adjacency.face),
-            "linf": _graph(found.adjacency.linf),
-        },
-    }
-
-
-def _graph(graph: Graph) -> Metrics:
-    largest = graph.largest
-    return {
-        "edges": len(graph.edges),
-        "isolated": graph.isolated,
-        "components": len(graph.sizes),
-        "largest_component": int(graph.sizes[largest]) if largest >= 0 else 0,
-        "largest_component_tokens": int(graph.tokens[largest]) if largest >= 0 else 0,
-        "degree_max": int(graph.degrees.max(initial=0)),
     }
 
 

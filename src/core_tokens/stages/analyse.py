@@ -11,6 +11,7 @@ from core_tokens.files import write_all
 from core_tokens.structure.analysis import analyse
 from core_tokens.structure.layout import layout
 from core_tokens.structure.tokens import kinds
+from core_tokens.structure_metrics import structure_metrics
 
 
 def run(model: str) -> None:
@@ -42,7 +43,7 @@ def run(model: str) -> None:
         kinds_of = {part: kinds(texts[token] for token in ids.tolist())
                     for part, ids in parts.items()}  # fmt: skip
     ulp_exponent = int(np.frexp(measured["ulp"][0])[1]) - 1
-    metrics = structure_tables.structure_metrics(found, ulp_exponent, kinds_of)
+    metrics = structure_metrics(found, ulp_exponent, kinds_of)
     plots = structure_tables.plot_tables(
         found,
         layout(found.cluster.adjacency.linf),
