@@ -12,8 +12,16 @@ from core_tokens.errors import FileError
 Row = dict[str, Any]
 
 
-def parse(where: str | Path, content: bytes, numbers: Sequence[str]) -> list[Row]:
+def parse(
+    where: str | Path, content: bytes, numbers: Sequence[str], texts: Sequence[str] = ()
+) -> list[Row]:
     """The rows of a table, the columns of ``numbers`` as numbers, None where they are empty.
+
+    Args:
+        where: the file, for messages.
+        content: of it.
+        numbers: columns that must be there.
+        texts: others that must be there, and stay as they are.
 
     Raises:
         FileError: not a table, or of other columns.
@@ -21,14 +29,15 @@ def parse(where: str | Path, content: bytes, numbers: Sequence[str]) -> list[Row
     try:
         table = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
         names = set(table.fieldnames or ())
-        if not names >= set(numbers):
-            raise ValueError(f"no column {min(set(numbers) - names)}")
+        missing = set(numbers) - names or set(texts) - names
+        if missing:
+            raise ValueError(f"no column {min(missing)}")
         return [_row(row, numbers) for row in table]
     except (ValueError, TypeError, csv.Error) as error:
         raise FileError(where, f"no table of a plot ({error})", "that of `analyse`") from error
 
 
-def read(path: Path, numbers: Sequence[str]) -> list[Row]:
+def read(path: Path, numbers: Sequence[str], texts: Sequence[str] = ()) -> list[Row]:
     """Read a table, see ``parse`` (FileError: as there, or it cannot be read)."""
     try:
         content = path.read_bytes()
@@ -36,7 +45,7 @@ def read(path: Path, numbers: Sequence[str]) -> list[Row]:
         raise FileError(path, "no such file", "that of `analyse`: dvc repro") from error
     except OSError as error:
         raise FileError(path, str(error.strerror), "a file that can be read") from error
-    return parse(path, content, numbers)
+    return parse(path, content, numbers, texts)
 
 
 def _row(row: dict[str, str], numbers: Sequence[str]) -> Row:

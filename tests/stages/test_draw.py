@@ -274,3 +274,15 @@ def test_wrong_arguments_are_refused(
 def test_wrong_arguments_are_refused_by_the_process(done: Project, name: str) -> None:
     arguments, mention = project.WRONG_ARGUMENTS[name]
     project.check_stage_refuses(done, "draw", mention, arguments=arguments, process=True)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_table_without_a_column_of_text_is_refused(ready: Project, name: str) -> None:
+    texts = PICTURES[name].kind.TEXTS
+    path = ready.data / "plots" / f"{name}.csv"
+    header, _, rows = path.read_text("utf-8").partition("\n")
+    assert set(texts) <= set(header.split(","))
+    for column in texts:
+        names = [f"{each}x" if each == column else each for each in header.split(",")]
+        path.write_text(",".join(names) + "\n" + rows, "utf-8")
+        project.check_stage_refuses(ready, "draw", f"{name}.csv", f"no column {column}")

@@ -5,6 +5,7 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("x", "y", "x2", "y2", "length", "tree", "edges", "population", "distance_ulp", "packing")
+TEXTS = ("kind", "part", "vector", "token", "text", "label")
 FADED = "datum.tree < 1 && datum.edges > 600"
 """Many edges would hide each other and the trees."""
 

@@ -5,6 +5,7 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("x", "y", "tokens", "vectors", "dimension_x", "dimension_y")
+TEXTS = ("part", "token", "text")
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:

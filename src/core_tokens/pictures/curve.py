@@ -7,6 +7,7 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("radius", "vectors", "tokens", "chosen", "zero")
+TEXTS: tuple[str, ...] = ()
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:

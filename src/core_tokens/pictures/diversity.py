@@ -5,6 +5,7 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("distinct", "dimensions")
+TEXTS = ("of",)
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:

@@ -5,6 +5,7 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("tokens",)
+TEXTS = ("class", "script", "part")
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:

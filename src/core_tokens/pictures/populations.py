@@ -5,6 +5,7 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("rank", "population")
+TEXTS = ("part", "token", "text", "label")
 WHOLE = "datum.value % 1 ? '' : format(datum.value, '~s')"
 """No label between whole numbers."""
 

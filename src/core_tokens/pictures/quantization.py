@@ -5,6 +5,7 @@ import altair as alt
 from core_tokens.pictures import style
 
 NUMBERS = ("gaps", "nearest")
+TEXTS = ("exponent", "of")
 LABEL = "datum.value == 'no power' ? 'other' : slice(datum.value, 2)"
 """Only n: the powers themselves have no room on a phone."""
 

@@ -8,6 +8,7 @@ NUMBERS = (
     "population", "distance_ulp", "distance_steps", "distance_l2",
     "chosen_ulp", "chosen_steps", "zero_ulp", "zero_steps",
 )  # fmt: skip
+TEXTS = ("part", "token", "text")
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:

@@ -80,8 +80,9 @@ def read(model: str, revision: Revision) -> Side:
     for name, picture in PICTURES.items():
         path = folder / "plots" / f"{name}.csv"
         rows = plot_files.parse(
-            _where(revision, path), _content(revision, path), picture.kind.NUMBERS
-        )
+            _where(revision, path), _content(revision, path), picture.kind.NUMBERS,
+            picture.kind.TEXTS,
+        )  # fmt: skip
         if rows:
             plots[name] = rows
     tables = {name: _table(revision, folder / f"{name}.csv") for name in ("halo", "core")}

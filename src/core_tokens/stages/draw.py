@@ -14,7 +14,9 @@ def run(model: str) -> None:
     params.check_listed(model, settings.models, "models")
     folder = Path("data", model)
     tables = {
-        name: plot_files.read(folder / "plots" / f"{name}.csv", picture.kind.NUMBERS)
+        name: plot_files.read(
+            folder / "plots" / f"{name}.csv", picture.kind.NUMBERS, picture.kind.TEXTS
+        )
         for name, picture in PICTURES.items()
     }
     drawn = {}
