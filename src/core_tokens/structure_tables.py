@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from core_tokens.vocabulary import Token
 
 MOST_EDGES = 2000
-"""So many edges are drawn, those of the trees and the shortest first; all are counted."""
+"""So many edges are drawn, the shortest first, and those of the trees in any case."""
 MOST_LABELS = 15
 """So many groups are labelled by name in the picture of the populations."""
 CORE, HALO = "core", "halo"
@@ -256,13 +256,13 @@ def adjacency_table(found: Analysis, laid_out: Layout, vectors: Vectors) -> str:
         length, among = int(linf.lengths[at]), len(linf.edges)
         rows.append(("edge", *places[a], *places[b], length, int(tree[at]), among, *[""] * 10))
     packing = face.packing(max(1, len(found.cluster.diversity.distinct)))
+    hub = face.hub if len(face.edges) else -1
     for at, (x, y) in enumerate(places):
-        is_hub = at == face.hub and face.degrees[at] > 0
         rows.append((
             "vector", x, y, *[""] * 5, parts[at], int(vectors.populations[at]), at,
             int(vectors.first_tokens[at]), vectors.texts[at], plain(vectors.distances["ulp"][at]),
             int(face.degrees[at]), int(linf.degrees[at]), plain(round(packing[at], 9)),
-            "hub" if is_hub else "",
+            "hub" if at == hub else "",
         ))  # fmt: skip
     return csv_text(
         ("kind", "x", "y", "x2", "y2", "length", "tree", "edges", "part", "population", "vector",

@@ -105,7 +105,7 @@ def read_texts(path: Path, token_ids: Iterable[int] = ()) -> dict[int, Token] | 
 
 
 def _check_shown(path: Path, tokens: Iterable[tuple[int, Token]]) -> None:
-    """Refuse text with hidden characters: the file may be a stranger's, and goes to a terminal."""
+    """Refuse what ``shown`` escapes: a stranger's file goes to a terminal and into pages."""
     for token_id, token in tokens:
         if token.text is not None and _HIDDEN.search(token.text):
             raise FileError(

@@ -1,6 +1,6 @@
 """The pictures of a model: one Vega-Lite specification each, for DVC, for files and for the report.
 
-A picture is drawn from one table, named as in ``data/MODEL``, and from nothing else.
+A picture is drawn from the table of its name in ``data/MODEL/plots``, and from nothing else.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -16,7 +16,7 @@ def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
     The shorter an edge (steps in all dimensions together), the heavier: 1 is a face.
     """
     nothing = alt.Axis(labels=False, ticks=False, grid=False, domain=False)
-    # A margin in the units of the layout, so that the largest circle fits.
+    # In pixels: room for half of the largest circle.
     x = alt.X("x:Q", scale=alt.Scale(zero=False, nice=False, padding=22), axis=nothing, title=None)
     y = alt.Y("y:Q", scale=alt.Scale(zero=False, nice=False, padding=22), axis=nothing, title=None)
     edges = table.transform_filter("datum.kind == 'edge'").mark_rule().encode(

@@ -50,6 +50,14 @@ PARTS = {
     "adjacency.linf": "Neighbours: at most one step in every dimension",
 }
 """Part of structure.json -> its heading."""
+GRAPH = {
+    "edges": "pairs",
+    "isolated": "vectors without a neighbour",
+    "components": "components",
+    "largest_component": "vectors in the largest",
+    "largest_component_tokens": "tokens in the largest",
+    "degree_max": "most neighbours of a vector",
+}
 STRUCTURE = {
     "shells": {
         "gap_at": "first whole ulp without a vector",
@@ -78,22 +86,8 @@ STRUCTURE = {
         "variance_y": "its variance, in ulp squared",
         "points": "distinct points in the plane",
     },
-    "adjacency.face": {
-        "edges": "pairs",
-        "isolated": "vectors without a neighbour",
-        "components": "components",
-        "largest_component": "vectors in the largest",
-        "largest_component_tokens": "tokens in the largest",
-        "degree_max": "most neighbours of a vector",
-    },
-    "adjacency.linf": {
-        "edges": "pairs",
-        "isolated": "vectors without a neighbour",
-        "components": "components",
-        "largest_component": "vectors in the largest",
-        "largest_component_tokens": "tokens in the largest",
-        "degree_max": "most neighbours of a vector",
-    },
+    "adjacency.face": GRAPH,
+    "adjacency.linf": GRAPH,
 }
 """Part of structure.json -> key -> what it is called."""
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from importlib import resources
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import jinja2
@@ -44,7 +45,11 @@ def page(sides: Sequence[Side]) -> str:
         else [0] * len(sides),
         parts=PARTS,
         replicas={side.model: side.replica_of for side in sides if side.replica_of},
-        stale=[label for label, side in zip(labels, sides, strict=True) if _checked(side, _stale)],
+        stale=[
+            label
+            for label, side in zip(labels, sides, strict=True)
+            if _checked(side, attrgetter("stale"))
+        ],
         figures=_rows([_checked(side, figures) for side in sides]),
         structure=_rows([_checked(side, structure) for side in sides]),
         parameters=_rows([side.parameters for side in sides]),
@@ -79,10 +84,6 @@ def _specification(name: str, side: Side) -> dict[str, Any] | None:
     spec = specification(name, side.plots[name], "light")
     del spec["config"]
     return spec
-
-
-def _stale(side: Side) -> bool:
-    return side.stale
 
 
 def _checked(side: Side, say: Callable[[Side], Said]) -> Said:
