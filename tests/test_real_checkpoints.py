@@ -1,12 +1,6 @@
-"""Two trained models, whole: one with a dead cluster and one without.
-
-They are not ours to ship. CORE_TOKENS_REAL_CHECKPOINTS names the folder that holds them; the tests
-are skipped where it is not there, unless CORE_TOKENS_REQUIRE_REAL=1 says that it must be (CI does).
-"""
+"""Two trained models, whole: one with a dead cluster and one without (see checkpoints.py)."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes  # noqa: F401 - safetensors reads bfloat16 into NumPy only after it
@@ -14,28 +8,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from repository import ROOT, Repository, empty_project
-
-FOLDER = Path(
-    os.environ.get("CORE_TOKENS_REAL_CHECKPOINTS", ROOT.parent / "shared" / "real")
-).resolve()
+from checkpoints import real_checkpoints
+from repository import Repository, empty_project
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository with both models added and reproduced."""
-    if not FOLDER.is_dir():
-        reason = "the checkpoints are not here: CORE_TOKENS_REAL_CHECKPOINTS names their folder"
-        if os.environ.get("CORE_TOKENS_REQUIRE_REAL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    folder = real_checkpoints()
     repository = empty_project(tmp_path_factory.mktemp("real") / "clone")
     repository.set_param("adjacency_threshold:", "adjacency_threshold: 0.002")
     for model, key in (
         ("stories260k", "model.embed_tokens.weight"),
         ("tinystories-656k", "model.embed_tokens.weight"),  # an alias of lm_head.weight
     ):
-        file = FOLDER / model / "model.safetensors"
+        file = folder / model / "model.safetensors"
         repository.run(
             "core-tokens", "add", model, str(file), "--tensor", key
         )  # fmt: skip

@@ -3,12 +3,10 @@
 The models are those of tests/test_real_checkpoints.py, and the tests are skipped as there.
 """
 
-import os
 import statistics
 from collections.abc import Mapping
 from fractions import Fraction
 from itertools import combinations, pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import oracle
+from checkpoints import real_checkpoints
 from core_tokens.bits import from_ordered, ordered
 from core_tokens.clusters import find_cluster
 from core_tokens.measurements import measure
@@ -151,19 +150,10 @@ def test_of_no_vectors_cluster_and_core_are_nothing(dtype: Any) -> None:
 
 # ---- real models -----------------------------------------------------------------------------
 
-FOLDER = Path(
-    os.environ.get("CORE_TOKENS_REAL_CHECKPOINTS", Path(__file__).parents[3] / "shared" / "real")
-).resolve()
-
 
 def real(model: str, tensor: str) -> NDArray[Any]:
     """The embedding of a model, or no test."""
-    if not FOLDER.is_dir():
-        reason = "the checkpoints are not here: CORE_TOKENS_REAL_CHECKPOINTS names their folder"
-        if os.environ.get("CORE_TOKENS_REQUIRE_REAL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return load_file(FOLDER / model / "model.safetensors")[tensor]
+    return load_file(real_checkpoints() / model / "model.safetensors")[tensor]
 
 
 @pytest.fixture(scope="module")
