@@ -1,6 +1,5 @@
 import base64
 import collections
-import os
 import re
 import struct
 import subprocess
@@ -15,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from tokenizers import Tokenizer
 
+from checkpoints import real_checkpoints
 from core_tokens.errors import FileError
 from core_tokens.tokenizer import BYTE_ALPHABET, classified, tokens_of
 from core_tokens.vocabulary import CLASSES, Token
-from test_real_checkpoints import FOLDER
 from tokenizers_made import (
     BYTE_LEVEL,
     FALLBACKS,
@@ -33,7 +32,6 @@ from tokenizers_made import (
     written,
 )
 
-REAL = FOLDER / "tinystories-656k" / "tokenizer.json"
 PADDING = Token("padding", None)
 
 
@@ -523,12 +521,7 @@ def test_any_text_that_is_a_token_is_reached(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def real() -> bytes:
-    if not REAL.is_file():
-        reason = "the checkpoints are not here: CORE_TOKENS_REAL_CHECKPOINTS names their folder"
-        if os.environ.get("CORE_TOKENS_REQUIRE_REAL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return REAL.read_bytes()
+    return (real_checkpoints() / "tinystories-656k" / "tokenizer.json").read_bytes()
 
 
 def test_a_real_tokenizer(real: bytes) -> None:
