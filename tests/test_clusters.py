@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 import oracle
 from core_tokens import groups
+from core_tokens.bits import round_to_bfloat16
 from core_tokens.clusters import Clustering, find_cluster
+from core_tokens.measurements import measure
+from core_tokens.scan import NOWHERE, RADII, scan
 from strategies import BFLOAT16, DTYPES, E4M3, E5M2, FLOAT32, FLOAT64, from_bits
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -35,7 +38,26 @@ def check(matrix: NDArray[Any], threshold: float) -> Clustering:
         assert found.nearest_outsider == 0
     else:
         assert found.nearest_outsider == oracle.nearest_outsider(matrix, expected)
+    check_around(found, matrix)
     return found
+
+
+def check_around(found: Clustering, matrix: NDArray[Any]) -> None:
+    """The tokens within each radius are those whose distance, measured alone, is no larger."""
+    rows = round_to_bfloat16(matrix)
+    if not (len(found.token_ids) and np.isfinite(rows[found.token_ids]).all()):
+        assert found.within is NOWHERE
+        return
+    measured = measure(matrix, found.token_ids)
+    origin = measured.vectors[measured.origin]
+    distances = {
+        "ulp": scan(matrix, origin, "ulp"),
+        "steps": scan(matrix, origin, "steps"),
+        "l2_in_ulp": scan(matrix, origin, "l2").astype(np.float64) / 2.0**measured.ulp_exponent,
+    }
+    for ruler, distance in distances.items():
+        expected = [int((distance <= radius).sum()) for radius in RADII]
+        assert getattr(found.within, ruler).tolist() == expected
 
 
 @st.composite
@@ -191,3 +213,10 @@ def test_a_mapped_matrix_at_an_odd_offset_has_the_cluster_of_one_in_memory(tmp_p
         assert find_cluster(mapped, threshold).token_ids.tolist() == oracle.cluster(
             matrix, threshold
         )
+
+
+def test_a_cluster_that_bfloat16_cannot_hold_has_nothing_around() -> None:
+    matrix = np.array([[3.4e38, 1.0], [3.4e38, 1.0], [1.0, 2.0]], np.float32)
+    found = check(matrix, 0.5)
+    assert found.token_ids.tolist() == [0, 1]
+    assert found.within is NOWHERE

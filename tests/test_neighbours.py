@@ -1,5 +1,5 @@
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import hypothesis.strategies as st
@@ -10,13 +10,13 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 import oracle
-from core_tokens import neighbours
-from core_tokens.neighbours import components, nearest_outsider
+from core_tokens import neighbours, sketch
 from strategies import BFLOAT16, DTYPES, EIGHT_BITS, FLOAT16, WIDER
 
 Rows = NDArray[np.int64]
-SIZES = [(8, 512, 1 << 20), (1, 1, 1), (2, 3, 40)]
-"""COORDINATES, SAMPLE_ROWS and BLOCK_VALUES: as they are, and small ones that cut everywhere."""
+Progress = Callable[[list[int]], Iterable[int]]
+SIZES = [(8, 512, 1 << 20, 1 << 17), (1, 1, 1, 1), (2, 3, 40, 7)]
+"""Of sketch, blocks and slabs, as they are and so small that they cut everywhere."""
 SIZED_DTYPES = [(SIZES[0], dtype) for dtype in [BFLOAT16, *WIDER]] + [
     (sizes, WIDER[1]) for sizes in SIZES[1:]
 ]
@@ -25,9 +25,25 @@ each_size = pytest.mark.parametrize("sizes", SIZES, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
-def resize(patch: pytest.MonkeyPatch, sizes: tuple[int, int, int]) -> None:
-    for name, value in zip(["COORDINATES", "SAMPLE_ROWS", "BLOCK_VALUES"], sizes, strict=True):
-        patch.setattr(neighbours, name, value)
+Sizes = tuple[int, int, int, int]
+
+
+def resize(patch: pytest.MonkeyPatch, sizes: Sizes) -> None:
+    dimensions, sample, block, slab = sizes
+    patch.setattr(sketch, "DIMENSIONS", dimensions)
+    patch.setattr(sketch, "SAMPLE_ROWS", sample)
+    patch.setattr(neighbours, "BLOCK_VALUES", block)
+    patch.setattr(neighbours, "SLAB_ROWS", slab)
+
+
+def components(
+    matrix: NDArray[Any], rows: Rows, threshold: float, progress: Progress = iter
+) -> Rows:
+    return neighbours.components(matrix, sketch.sketch(matrix), rows, threshold, progress)
+
+
+def nearest_outsider(matrix: NDArray[Any], inside: Rows, outside: Rows) -> float:
+    return neighbours.nearest_outsider(matrix, sketch.sketch(matrix), inside, outside)
 
 
 def shuffled(rows: Rows, seed: int = 0) -> Rows:
@@ -97,7 +113,7 @@ SCENES: dict[str, tuple[Rows, list[float]]] = {
 @each_size_or_dtype
 @pytest.mark.parametrize("scene", SCENES)
 def test_components_of_a_scene_are_those_of_all_pairs(
-    scene: str, dtype: Any, sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+    scene: str, dtype: Any, sizes: Sizes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resize(monkeypatch, sizes)
     rows, thresholds = SCENES[scene]
@@ -145,7 +161,7 @@ def small_scenes(draw: st.DrawFn) -> tuple[NDArray[Any], Rows, float]:
 
 @given(small_scenes(), st.sampled_from(SIZES))
 def test_components_of_small_scenes_are_those_of_all_pairs(
-    scene: tuple[NDArray[Any], Rows, float], sizes: tuple[int, int, int]
+    scene: tuple[NDArray[Any], Rows, float], sizes: Sizes
 ) -> None:
     matrix, rows, threshold = scene
     with pytest.MonkeyPatch.context() as patch:
@@ -168,7 +184,7 @@ def test_a_distance_equal_to_the_threshold_is_not_adjacent(dtype: Any) -> None:
 @each_size
 @each_dtype
 def test_a_row_that_is_not_finite_is_alone(
-    dtype: Any, sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+    dtype: Any, sizes: Sizes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resize(monkeypatch, sizes)
     for dims in (1, 2, 12):
@@ -201,7 +217,7 @@ def test_a_threshold_far_below_every_distance_and_one_far_above() -> None:
 @each_size_or_dtype
 @pytest.mark.parametrize("scene", [name for name, (rows, _) in SCENES.items() if len(rows) > 2])
 def test_the_nearest_outsider_of_a_scene_is_that_of_all_pairs(
-    scene: str, dtype: Any, sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+    scene: str, dtype: Any, sizes: Sizes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resize(monkeypatch, sizes)
     rows, thresholds = SCENES[scene]
@@ -216,7 +232,7 @@ def test_the_nearest_outsider_of_a_scene_is_that_of_all_pairs(
 
 @given(small_scenes(), st.sampled_from(SIZES), st.data())
 def test_the_nearest_outsider_of_any_rows_is_that_of_all_pairs(
-    scene: tuple[NDArray[Any], Rows, float], sizes: tuple[int, int, int], data: st.DataObject
+    scene: tuple[NDArray[Any], Rows, float], sizes: Sizes, data: st.DataObject
 ) -> None:
     matrix = scene[0]
     order = np.array(data.draw(st.permutations(range(len(matrix)))))

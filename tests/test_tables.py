@@ -15,6 +15,7 @@ from core_tokens.clusters import Clustering, find_cluster
 from core_tokens.core import Core, core_within
 from core_tokens.groups import Groups
 from core_tokens.measurements import Measurements, measure
+from core_tokens.scan import Within
 from core_tokens.tables import (
     cluster_metrics,
     core_metrics,
@@ -194,7 +195,9 @@ def test_the_metrics_of_a_clustering() -> None:
     groups = Groups(
         np.array([0, 1, 2, 4, 6]), np.array([0, 1, 2, 2, 3, 3, 4, 2]), np.array([1, 1, 3, 2, 1])
     )
-    found = Clustering(groups, np.array([1, 2, 3, 7]), 8, 2, 2, 6, 0.5)
+    counts = (np.array(numbers) for numbers in ([3, 4], [0, 3], [1, 2]))
+    around = Within((1, 16), *counts)
+    found = Clustering(groups, np.array([1, 2, 3, 7]), 8, 2, 2, 6, 0.5, around)
     assert cluster_metrics(found, np.zeros((8, 40), np.float16), 0.25) == {
         "adjacency_threshold": 0.25,
         "cast": {"stored_bits": 16, "changed_rows": 6},
@@ -202,6 +205,11 @@ def test_the_metrics_of_a_clustering() -> None:
         "groups": {"count": 2, "largest": 3, "tokens": 5},
         "matrix": {"dims": 40, "rows": 8, "unique_rows": 5, "zero_rows": 2},
         "nearest_outsider": {"l2": 0.5, "thresholds": 2.0},
+        "within": {
+            "ulp": {"0001": 3, "0016": 4},
+            "steps": {"0001": 0, "0016": 3},
+            "l2_in_ulp": {"0001": 1, "0016": 2},
+        },
     }
 
 

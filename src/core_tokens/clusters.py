@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core_tokens.errors import TensorError
 from core_tokens.groups import Groups, changed_rows, identical_rows
+from core_tokens.measurements import measure
 from core_tokens.neighbours import components, nearest_outsider
+from core_tokens.scan import NOWHERE, Within, within
+from core_tokens.sketch import Sketch, sketch
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Clustering:
         changed_rows: rows of the whole matrix that rounding to bfloat16 changes.
         nearest_outsider: L2 distance from the cluster to the nearest token outside, an all-zero
             one included; 0 if there is no cluster or nothing outside.
+        within: tokens of the whole vocabulary by their distance from the origin of the cluster,
+            as they are measured in bfloat16; none if there is no such origin.
     """
 
     groups: Groups
@@ -33,6 +39,7 @@ class Clustering:
     vectors: int
     changed_rows: int
     nearest_outsider: float
+    within: Within
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -59,13 +66,14 @@ def find_cluster(
         threshold: L2 distance in the units of the matrix, not included.
         progress: wraps the list of rows that are visited, to show how far it is.
     """
-    groups = identical_rows(matrix)
-    zero = _zero_group(matrix, groups)
+    few = sketch(matrix)
+    groups = identical_rows(matrix, few=few)
+    zero = _zero_group(matrix, few, groups)
     nodes = np.flatnonzero(_may_have_neighbours(matrix, groups, zero))
     token_ids = np.empty(0, np.int64)
     vectors, outsider = 0, 0.0
     if len(nodes):
-        label = components(matrix, groups.first[nodes], threshold, progress)
+        label = components(matrix, few, groups.first[nodes], threshold, progress)
         tokens = np.bincount(label, weights=groups.sizes[nodes])
         # Groups are numbered by first occurrence and components by their first group: of equal
         # maxima argmax takes the component with the smallest id.
@@ -76,15 +84,37 @@ def find_cluster(
             token_ids = np.flatnonzero(inside[groups.group_of_row])
             vectors = int(inside.sum())
             if not inside.all():
-                outsider = nearest_outsider(matrix, groups.first[inside], groups.first[~inside])
-    zero_rows = 0 if zero is None else int(groups.sizes[zero])
-    changed = changed_rows(matrix)
-    return Clustering(groups, token_ids, len(matrix), zero_rows, vectors, changed, outsider)
+                outsider = nearest_outsider(
+                    matrix, few, groups.first[inside], groups.first[~inside]
+                )
+    return Clustering(
+        groups=groups,
+        token_ids=token_ids,
+        vocab=len(matrix),
+        zero_rows=0 if zero is None else int(groups.sizes[zero]),
+        vectors=vectors,
+        changed_rows=changed_rows(matrix),
+        nearest_outsider=outsider,
+        within=_around(matrix, few, groups, token_ids),
+    )
 
 
-def _zero_group(matrix: NDArray[Any], groups: Groups) -> int | None:
+def _around(
+    matrix: NDArray[Any], few: Sketch, groups: Groups, token_ids: NDArray[np.int64]
+) -> Within:
+    """The tokens around the origin of a cluster, if it has one whose values bfloat16 can hold."""
+    if not len(token_ids):
+        return NOWHERE
+    try:
+        measured = measure(matrix, token_ids)
+    except TensorError:
+        return NOWHERE
+    return within(matrix, few, groups, measured.vectors[measured.origin])
+
+
+def _zero_group(matrix: NDArray[Any], few: Sketch, groups: Groups) -> int | None:
     """The group whose rows are all zero, if there is one."""
-    for group in np.flatnonzero(matrix[groups.first, 0] == 0).tolist():
+    for group in np.flatnonzero(~few.values[groups.first].any(axis=1)).tolist():
         if not matrix[groups.first[group]].any():
             return int(group)
     return None

@@ -12,7 +12,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from core_tokens.bits import BFLOAT16, positive_zeros, round_to_bfloat16
+from core_tokens.bits import BFLOAT16, bits_of, positive_zeros, round_to_bfloat16
+from core_tokens.sketch import Sketch, sketch
 
 BLOCK_BYTES = 1 << 20
 """Rows are read in blocks of about this size: what a core's cache holds, and no more."""
@@ -69,70 +70,86 @@ def identical_rows(
     rows: NDArray[np.int64] | None = None,
     *,
     as_bfloat16: bool = False,
+    few: Sketch | None = None,
     row_hash: Callable[[memoryview], int] = xxhash.xxh3_64_intdigest,
 ) -> Groups:
     """Group the identical rows of float[n, dims], or of its ``rows``; exact.
 
-    A 64-bit hash proposes the groups; the rows of every group of two or more are then compared,
-    and a group in which two rows only share the hash is split by its bytes.
+    Of a whole matrix only those rows are read that share a few dimensions with another. A 64-bit
+    hash proposes the groups; the rows of every group of two or more are then compared, and a
+    group in which two rows only share the hash is split by its bytes.
 
     Args:
         matrix: float[vocab, dims], possibly mapped from a file.
         rows: int64[n], the rows to group; all of them by default.
         as_bfloat16: round to bfloat16 first, so that rows which become equal are one.
+        few: the sketch of the matrix, if there is one already.
         row_hash: bytes of a row -> 64-bit integer.
     """
-    count = len(matrix) if rows is None else len(rows)
-    hashes = np.empty(count, np.uint64)
+    if rows is None:
+        rows = np.arange(len(matrix))
+        values = (few or sketch(matrix)).values
+        unsure = _repeated(_keys(round_to_bfloat16(values) if as_bfloat16 else values))
+    else:
+        unsure = np.arange(len(rows))
+    leader = np.arange(len(rows))
+    leader[unsure] = unsure[_leaders(matrix, rows[unsure], as_bfloat16, row_hash)]
+    leads = leader == np.arange(len(rows))
+    group_of_row = (np.cumsum(leads) - 1)[leader]
+    return Groups(np.flatnonzero(leads), group_of_row, np.bincount(group_of_row))
+
+
+def _keys(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """uint64[n] of float[n, k]: equal for rows that are, and seldom for others."""
+    data = bits_of(np.ascontiguousarray(positive_zeros(values))).view(np.uint8)
+    words = np.pad(data, ((0, 0), (0, -data.shape[1] % 8))).view(np.uint64)
+    keys = np.zeros(len(values), np.uint64)
+    for column in words.T:
+        keys *= np.uint64(0x9E3779B97F4A7C15)  # odd, its bits spread: Fibonacci hashing
+        keys += column
+    return keys
+
+
+def _repeated(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The positions of the keys that occur more than once, ascending."""
+    ordered = np.sort(keys)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(twice):
+        return np.empty(0, np.int64)
+    nearest = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
+    return np.flatnonzero(twice[nearest] == keys)
+
+
+def _leaders(
+    matrix: NDArray[Any],
+    rows: NDArray[np.int64],
+    as_bfloat16: bool,
+    row_hash: Callable[[memoryview], int],
+) -> NDArray[np.int64]:
+    """The first position among ``rows`` of a row identical to each: int64[n]."""
+    hashes = np.empty(len(rows), np.uint64)
     position = 0
     for block in blocks(matrix, rows, as_bfloat16=as_bfloat16):
         for row in _bytes_of_rows(block):
             hashes[position] = row_hash(row)
             position += 1
-    groups = _by_label(hashes)
-    shared = np.flatnonzero(groups.sizes[groups.group_of_row] > 1)
-    absolute = np.arange(count) if rows is None else rows
-    members = blocks(matrix, absolute[shared], as_bfloat16=as_bfloat16)
-    leaders = blocks(
-        matrix, absolute[groups.first[groups.group_of_row[shared]]], as_bfloat16=as_bfloat16
-    )
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    leader: NDArray[np.int64] = first[inverse.reshape(-1)]
+    follows = np.flatnonzero(leader != np.arange(len(rows)))
+    members = blocks(matrix, rows[follows], as_bfloat16=as_bfloat16)
+    leaders = blocks(matrix, rows[leader[follows]], as_bfloat16=as_bfloat16)
     if all(
-        np.array_equal(member.view(np.uint8), leader.view(np.uint8))
-        for member, leader in zip(members, leaders, strict=True)
+        np.array_equal(member.view(np.uint8), leading.view(np.uint8))
+        for member, leading in zip(members, leaders, strict=True)
     ):
-        return groups
-    return _split_collisions(matrix, absolute, shared, groups, as_bfloat16)
-
-
-def _split_collisions(
-    matrix: NDArray[Any],
-    absolute: NDArray[np.int64],
-    shared: NDArray[np.int64],
-    groups: Groups,
-    as_bfloat16: bool,
-) -> Groups:
-    """Regroup the rows that share a hash by their bytes."""
-    label = groups.first[groups.group_of_row]
+        return leader
     seen: dict[bytes, int] = {}
-    position = iter(shared.tolist())
-    for block in blocks(matrix, absolute[shared], as_bfloat16=as_bfloat16):
+    position = 0
+    for block in blocks(matrix, rows, as_bfloat16=as_bfloat16):
         for row in _bytes_of_rows(block):
-            here = next(position)
-            label[here] = seen.setdefault(bytes(row), here)
-    return _by_label(label)
-
-
-def _by_label(labels: NDArray[Any]) -> Groups:
-    """Groups of equal labels, renumbered in the order of their first occurrence."""
-    _, first, inverse, sizes = np.unique(
-        labels, return_index=True, return_inverse=True, return_counts=True
-    )
-    order = np.argsort(first)
-    number = np.empty(len(order), np.int64)
-    number[order] = np.arange(len(order))
-    return Groups(
-        first[order].astype(np.int64), number[inverse.reshape(-1)], sizes[order].astype(np.int64)
-    )
+            leader[position] = seen.setdefault(bytes(row), position)
+            position += 1
+    return leader
 
 
 def _bytes_of_rows(block: NDArray[Any]) -> Iterator[memoryview]:

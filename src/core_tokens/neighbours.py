@@ -1,8 +1,8 @@
 """Which rows hang together below an L2 threshold, and how far is the nearest one outside?
 
-Exact, without looking at all pairs: a few coordinates of a row are a contraction of the row, so
-rows whose few coordinates are too far apart are too far apart. A k-d tree over those coordinates
-proposes pairs and the exact distance decides. A row with NaN or infinity has no neighbours.
+Exact, without looking at all pairs: rows whose sketches are too far apart are too far apart. A k-d
+tree over the sketches proposes pairs and the exact distance decides. A row with NaN or infinity has
+no neighbours.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,18 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from core_tokens.distances import euclidean
+from core_tokens.distances import estimates, euclidean
+from core_tokens.sketch import Sketch
 
-COORDINATES = 8
-SAMPLE_ROWS = 512
-BLOCK_VALUES = 1 << 20
-"""Distances are computed in blocks of about this many values: 8 MiB of float64."""
+SLAB_ROWS = 1 << 17
+"""Of so many rows at once it is asked whether they have a neighbour."""
+BLOCK_VALUES = 1 << 15
+"""Distances are computed in blocks of about this many values: a quarter MiB of float64."""
 SLACK = 1 + 1e-9
-"""What rounding in the tree's distances may hide; the exact distance decides afterwards."""
+"""What rounding may hide in the tree's distances and in estimates; exact distances decide."""
 
 
 def components(
     matrix: NDArray[Any],
+    few: Sketch,
     rows: NDArray[np.int64],
     threshold: float,
     progress: Callable[[list[int]], Iterable[int]] = iter,
@@ -32,11 +34,12 @@ def components(
 
     A breadth-first search in which a row that was reached is never looked at again: a cluster in
     which every pair is adjacent costs one pass over it instead of all its pairs. Where the
-    coordinates cannot tell rows apart, the threshold being as large as the distances between
+    sketch cannot tell rows apart, the threshold being as large as the distances between
     ordinary rows, the cost grows with the square of the rows.
 
     Args:
         matrix: float[vocab, dims], possibly mapped.
+        few: its sketch.
         rows: int64[n], distinct rows of ``matrix``, the nodes.
         threshold: in the units of the matrix.
         progress: wraps the list of rows that are visited, to show how far it is.
@@ -44,11 +47,11 @@ def components(
     Returns:
         For each of ``rows`` the smallest position in ``rows`` of its component.
     """
-    points = _coordinates(matrix, rows)
     labels = np.arange(len(rows))
-    free = _close_to_another(points, threshold)
+    free = _close_to_another(few.values, rows, threshold)
+    candidates, points = free, few.values[rows[free]].astype(np.float64)
     waiting = np.ones(len(free), bool)
-    tree = KDTree(points[free]) if len(free) else None
+    tree = KDTree(points) if len(free) else None
     for first in progress(free.tolist()):
         if labels[first] != first or tree is None:
             continue
@@ -56,7 +59,8 @@ def components(
         reached = [first]
         while reached and tree is not None:
             row = reached.pop()
-            near = np.array(tree.query_ball_point(points[row], threshold * SLACK), np.int64)
+            point = points[np.searchsorted(candidates, row)]
+            near = np.array(tree.query_ball_point(point, threshold * SLACK), np.int64)
             near = np.sort(near[waiting[near]])
             close = near[_distances(matrix, rows[free[near]], matrix[rows[row]]) < threshold]
             waiting[close] = False
@@ -65,61 +69,70 @@ def components(
             if 2 * np.count_nonzero(waiting) < len(free):  # so that queries meet few old rows
                 free = free[waiting]
                 waiting = np.ones(len(free), bool)
-                tree = KDTree(points[free]) if len(free) else None
+                tree = KDTree(points[np.searchsorted(candidates, free)]) if len(free) else None
     return labels
 
 
-def _close_to_another(points: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
-    """Positions of the points that have another within the threshold; no others have an edge."""
-    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
-    if len(finite) < 2:
-        return finite[:0]
-    tree = KDTree(points[finite], balanced_tree=False)
+def _close_to_another(
+    values: NDArray[Any], rows: NDArray[np.int64], threshold: float
+) -> NDArray[np.int64]:
+    """Positions of the rows that have another within the threshold; no others have an edge.
+
+    Judged by their sketch, in slabs along its first dimension, each with what lies within the
+    threshold on either side of it: no tree ever holds all rows.
+    """
     reach = threshold * SLACK
-    nearest, _ = tree.query(points[finite], k=[2], distance_upper_bound=reach, workers=-1)
-    close: NDArray[np.int64] = finite[np.isfinite(np.reshape(nearest, -1))]
-    return close
+    along = values[rows, 0].astype(np.float64)
+    finite = np.flatnonzero(np.isfinite(values[rows]).all(axis=1))
+    order = finite[np.argsort(along[finite], kind="stable")]
+    along = along[order]
+    close = np.zeros(len(rows), bool)
+    for start in range(0, len(order), SLAB_ROWS):
+        stop = min(start + SLAB_ROWS, len(order))
+        low = int(np.searchsorted(along, along[start] - reach))
+        high = int(np.searchsorted(along, along[stop - 1] + reach, "right"))
+        if high - low < 2:
+            continue
+        points = values[rows[order[low:high]]].astype(np.float64)
+        tree = KDTree(points, balanced_tree=False)
+        nearest, _ = tree.query(
+            points[start - low : stop - low], k=[2], distance_upper_bound=reach, workers=-1
+        )
+        close[order[start:stop]] = np.isfinite(np.reshape(nearest, -1))
+    return np.flatnonzero(close)
 
 
 def nearest_outsider(
-    matrix: NDArray[Any], inside: NDArray[np.int64], outside: NDArray[np.int64]
+    matrix: NDArray[Any],
+    few: Sketch,
+    inside: NDArray[np.int64],
+    outside: NDArray[np.int64],
 ) -> float:
     """The smallest L2 distance from a row inside to a row outside; inf if there is none.
 
-    Rows outside are visited by rising lower bound: the distance of a few coordinates to an
+    Rows outside are visited by rising lower bound: the distance of their sketch to that of an
     anchor inside, less the radius of the inside about the anchor. The visit ends where the bound
     passes the best distance found.
 
     Args:
         matrix: float[vocab, dims], possibly mapped.
+        few: its sketch.
         inside: int64[n], n > 0, rows of ``matrix``, all finite.
         outside: int64[m], rows of ``matrix``.
     """
-    anchor = matrix[inside[0]]
-    radius = float(_distances(matrix, inside, anchor).max()) * SLACK
-    points = _coordinates(matrix, np.concatenate([inside[:1], outside]))
-    with np.errstate(invalid="ignore"):
-        bounds = euclidean(points[1:], points[0]) - radius
+    radius = float(_distances(matrix, inside, matrix[inside[0]]).max()) * SLACK
+    bounds = estimates(few.values, outside, few.values[inside[0]]) - radius
     order = np.argsort(bounds, kind="stable")
     best, start, size = np.inf, 0, 256
     while start < len(order) and bounds[order[start]] <= best * SLACK:
         chosen = outside[order[start : start + size]]
-        closer = _distances(matrix, chosen, anchor) - radius
+        closer = estimates(matrix, chosen, matrix[inside[0]]) - radius
         for nth in np.argsort(closer, kind="stable"):
             if not closer[nth] <= best * SLACK:  # a NaN comes last and ends the visit
                 break
             best = min(best, float(_distances(matrix, inside, matrix[chosen[nth]]).min()))
         start, size = start + size, size * 2
     return best
-
-
-def _coordinates(matrix: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The few dimensions that vary most over a sample of the rows: float64[n, <= COORDINATES]."""
-    sample = matrix[rows[:: max(1, len(rows) // SAMPLE_ROWS)]].astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        spread = np.nan_to_num(np.std(sample, axis=0), nan=0, posinf=0)
-    chosen = np.sort(np.argsort(-spread, kind="stable")[:COORDINATES])
-    return matrix[rows[:, None], chosen].astype(np.float64)
 
 
 def _distances(

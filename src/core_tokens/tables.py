@@ -77,7 +77,7 @@ def cluster_metrics(
     """
     sizes = clustering.groups.sizes
     shared = sizes[sizes > 1]
-    outsider = clustering.nearest_outsider
+    outsider, within = clustering.nearest_outsider, clustering.within
     return {
         "adjacency_threshold": threshold,
         "cluster": {
@@ -103,6 +103,13 @@ def cluster_metrics(
             "changed_rows": clustering.changed_rows,
         },
         "nearest_outsider": {"l2": number(outsider), "thresholds": number(outsider / threshold)},
+        "within": {
+            ruler: {
+                f"{radius:04}": int(tokens)  # zeros first: names are sorted as text
+                for radius, tokens in zip(within.radii, getattr(within, ruler), strict=True)
+            }
+            for ruler in ("ulp", "steps", "l2_in_ulp")
+        },
     }
 
 

@@ -66,6 +66,15 @@ def test_golden_cluster_is_what_plain_torch_finds() -> None:
     })  # fmt: skip
 
 
+def test_golden_neighbourhood_is_what_plain_torch_counts() -> None:
+    rows = torch.from_numpy(project.tiny_matrix().view(np.int16)).view(torch.bfloat16)
+    distance = (rows - rows[1]).abs().amax(dim=1).double() / project.UNIT
+    found = json.loads(project.golden("cluster")["cluster.json"])["within"]["ulp"]
+    assert {int(radius): tokens for radius, tokens in found.items()} == {
+        2**power: int((distance <= 2**power).sum()) for power in range(11)
+    }
+
+
 def test_second_run_writes_the_same_bytes(done: Project) -> None:
     before = {name: (done.data / name).read_bytes() for name in OUTPUTS}
     assert done.stage_here("cluster", "tiny") == Done(0, "", "")
