@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from core_tokens import groups
+from core_tokens import groups, parallel
 from core_tokens.bits import round_to_bfloat16
 from core_tokens.groups import Groups, blocks, changed_rows, identical_rows
 from strategies import BFLOAT16, DTYPES, E4M3, any_matrices, from_bits
@@ -200,4 +200,8 @@ def test_what_bfloat16_holds_exactly_is_not_changed(dtype: Any) -> None:
 def test_rows_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "BLOCK_BYTES", 16)
     matrix = np.full((11, 2), 1 + 2.0**-8, np.float32)
-    assert changed_rows(matrix) == 11
+    matrix[7] = 1
+    for part_bytes in (1 << 25, 24, 1):
+        monkeypatch.setattr(parallel, "PART_BYTES", part_bytes)
+        assert changed_rows(matrix) == 10
+        assert changed_rows(matrix, np.array([7, 0, 7, 1, 2, 7, 8])) == 4

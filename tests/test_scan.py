@@ -39,6 +39,7 @@ SIZES = st.sampled_from([(1, 1, 1), (5, 3, 64), (1 << 20, 1 << 15, 1 << 25)])
 
 def resize(patch: pytest.MonkeyPatch, sizes: Sizes) -> None:
     patch.setattr(scan, "BLOCK_VALUES", sizes[0])
+    patch.setattr(scan, "WIDE_VALUES", sizes[0])
     patch.setattr(scan, "TILE_VALUES", sizes[1])
     patch.setattr(parallel, "PART_BYTES", sizes[2])
 

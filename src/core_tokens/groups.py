@@ -13,6 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from core_tokens.bits import BFLOAT16, bits_of, positive_zeros, round_to_bfloat16
+from core_tokens.parallel import over_rows
 from core_tokens.sketch import Sketch, sketch
 
 BLOCK_BYTES = 1 << 20
@@ -57,12 +58,21 @@ def changed_rows(matrix: NDArray[Any], rows: NDArray[np.int64] | None = None) ->
     """
     if matrix.dtype.itemsize == 1 or matrix.dtype == BFLOAT16:  # which bfloat16 holds exactly
         return 0
-    changed = 0
-    for block in blocks(matrix, rows):
-        with np.errstate(invalid="ignore"):
-            back = round_to_bfloat16(block).astype(block.dtype)
-            changed += int(((back != block) & (block == block)).any(axis=1).sum())
-    return changed
+    count = len(matrix) if rows is None else len(rows)
+    changed = np.zeros(count, bool)
+
+    def part(start: int, stop: int) -> None:
+        some = matrix[start:stop] if rows is None else matrix
+        at = start
+        for block in blocks(some, None if rows is None else rows[start:stop]):
+            with np.errstate(invalid="ignore"):
+                back = round_to_bfloat16(block).astype(block.dtype)
+                other = (back != block) & (block == block)
+            changed[at : at + len(block)] = other.any(axis=1)
+            at += len(block)
+
+    over_rows(part, count, matrix.shape[1] * matrix.dtype.itemsize)
+    return int(changed.sum())
 
 
 def identical_rows(

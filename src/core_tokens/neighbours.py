@@ -82,10 +82,9 @@ def _close_to_another(
     threshold on either side of it: no tree ever holds all rows.
     """
     reach = threshold * SLACK
-    along = values[rows, 0].astype(np.float64)
-    finite = np.flatnonzero(np.isfinite(values[rows]).all(axis=1))
-    order = finite[np.argsort(along[finite], kind="stable")]
-    along = along[order]
+    order = np.flatnonzero(np.isfinite(values).all(axis=1)[rows])
+    order = order[np.argsort(values[rows[order], 0].astype(np.float64), kind="stable")]
+    along = values[rows[order], 0].astype(np.float64)
     close = np.zeros(len(rows), bool)
     for start in range(0, len(order), SLAB_ROWS):
         stop = min(start + SLAB_ROWS, len(order))

@@ -24,6 +24,8 @@ Distances = NDArray[np.float32] | NDArray[np.int64]
 
 BLOCK_VALUES = 1 << 20
 """Rows are taken in blocks of about this many values: what is made of one stays in a cache."""
+WIDE_VALUES = 1 << 16
+"""The same where a distance makes several arrays of 64 bits."""
 TILE_VALUES = 1 << 15
 """At least so many values are combined with the origin at once."""
 RADII = tuple(1 << power for power in range(11))
@@ -102,7 +104,7 @@ def _in_ulp(matrix: Rows, origin: Rows) -> NDArray[np.float32]:
     largest = np.empty(len(matrix), np.float32)
 
     def part(start: int, stop: int) -> None:
-        blocks = _Blocks(origin.astype(np.float32))
+        blocks = _Blocks(origin.astype(np.float32), stop - start)
         bits = blocks.scratch.view(np.uint32)
         for span in blocks.spans(start, stop):
             rows = slice(span.stop - span.start)
@@ -128,7 +130,7 @@ def _in_steps(matrix: Rows, origin: Rows) -> NDArray[np.int64]:
     largest = np.empty(len(matrix), np.int16)
 
     def part(start: int, stop: int) -> None:
-        blocks = _Blocks(ordered(origin).astype(np.int16))
+        blocks = _Blocks(ordered(origin).astype(np.int16), stop - start)
         places, (signs, above) = blocks.scratch, np.empty((2, *blocks.scratch.shape), np.int16)
         for span in blocks.spans(start, stop):
             rows = slice(span.stop - span.start)
@@ -154,7 +156,7 @@ def _by_blocks(
 ) -> Distances:
     """Any distance of the rows, rounded to the dtype of the origin; ``beyond`` if not finite."""
     distances = np.full(len(matrix), beyond)
-    size = max(1, BLOCK_VALUES // matrix.shape[1])
+    size = max(1, WIDE_VALUES // matrix.shape[1])
 
     def part(start: int, stop: int) -> None:
         for at in range(start, stop, size):
@@ -178,18 +180,18 @@ def _over(part: Callable[[int, int], None], matrix: Rows) -> None:
 
 
 class _Blocks:
-    """Blocks of rows, each to be combined with an origin.
+    """Blocks of at most so many rows, each to be combined with an origin.
 
     Attributes:
         scratch: of the dtype of the origin, [rows of a block, dims].
     """
 
-    def __init__(self, origin: NDArray[Any]) -> None:
+    def __init__(self, origin: NDArray[Any], most: int) -> None:
         dims = len(origin)
         # An operand of one row, repeated for each, takes twice the time of one of many rows.
-        many = max(1, TILE_VALUES // dims)
+        many = max(1, min(TILE_VALUES // dims, most))
         self.tile = np.tile(origin, many)
-        self.rows = many * max(1, BLOCK_VALUES // (many * dims))
+        self.rows = many * max(1, min(BLOCK_VALUES // (many * dims), -(-most // many)))
         self.scratch = np.empty((self.rows, dims), origin.dtype)
 
     def spans(self, start: int, stop: int) -> Iterator[slice]:
