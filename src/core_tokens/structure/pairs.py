@@ -1,24 +1,26 @@
 """Which vectors are at most one lattice step apart in every dimension, and how many in all?
 
-Between two vectors let d be the steps in one dimension. Then d**2 >= d, with equality where d is 0
-or 1 alone: all are at most one step if and only if the sums of d**2 and of d are equal. Both sums
-are products of matrices for dimensions that take few values, the second over the unary digits of a
-value (3 of 5 is 1 1 1 0 0, and d the digits that differ). All sums are of small integers and below
-2**24, so float32 has them exactly, in whatever order they are added.
+The few dimensions whose values spread most are compared for all pairs. Where that leaves few pairs,
+as it mostly does, these are compared in the other dimensions too. Where it leaves many, dimensions
+that take few values are multiplied first: between two vectors let d be the steps in one dimension.
+Then d**2 >= d, with equality where d is 0 or 1 alone: all are at most one step if and only if the
+sums of d**2 and of d are equal. Both sums are products of matrices, the second over the unary
+digits of a value (3 of 5 is 1 1 1 0 0, and d the digits that differ). All sums are of small
+integers and below 2**24, so float32 has them exactly, in whatever order they are added.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 FEW = 8
-"""Dimensions with up to so many steps from end to end are multiplied, the others compared."""
+"""Dimensions with up to so many steps from end to end can be multiplied."""
 BLOCK_ROWS = 512
 BLOCK_DIGITS = 4096
 BLOCK_VALUES = 1 << 22
 FIRST = 8
-"""So many of the others are compared for all pairs, the rest for those that are left."""
+"""So many dimensions are compared for all pairs."""
+MANY = 1 / 32
+"""If a larger share of the pairs is left, the products cost less."""
 
 
 def pairs_within_a_step(
@@ -33,59 +35,87 @@ def pairs_within_a_step(
         The pairs, int64[pairs, 2], the smaller position first, in lexicographic order; and the L1
         distance of each in lattice steps, int64[pairs].
     """
-    columns = _compressed(lattice)
-    reach = columns.max(axis=1, initial=0)
-    narrow = np.ascontiguousarray(columns[(reach > 0) & (reach <= FEW)].T.astype(np.uint8))
-    wide = columns[reach > FEW]
-    wide = np.ascontiguousarray(wide[np.argsort(-reach[reach > FEW], kind="stable")].T)
+    columns, reach = _widest_first(lattice)
+    products: _Products | None = None
     pairs, lengths = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
-    for first, length in _blocks(narrow):
-        rows = slice(first, first + len(length))
-        near = length >= 0
-        for column in wide.T[:FIRST]:
-            near &= np.abs(column[rows, None] - column[None, first:]) <= 1
-        row, other = np.nonzero(near)
-        steps = length[row, other].astype(np.int64)
-        found = np.stack([row, other], axis=1) + first
-        kept, more = _steps(wide, found)
-        pairs.append(found[kept])
+    for first in range(0, len(lattice), BLOCK_ROWS):
+        near = _near(columns[:FIRST], first)
+        length, rest = np.zeros((1, 1), np.float32), columns
+        if np.count_nonzero(near) > MANY * near.size:
+            products = products or _Products(columns[(reach > 0) & (reach <= FEW)])
+            length, rest = products.lengths(first), columns[reach > FEW]
+            near &= length >= 0
+        found = np.stack(np.nonzero(near), axis=1)
+        steps = np.broadcast_to(length, near.shape)[near].astype(np.int64)
+        kept, more = _steps(rest, found + first)
+        pairs.append(found[kept] + first)
         lengths.append(steps[kept] + more)
     return np.concatenate(pairs), np.concatenate(lengths)
 
 
-def _compressed(lattice: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The columns, int32[dims, vectors], moved to 0 and every gap of more than 2 steps made 2.
+def _widest_first(lattice: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The columns by falling reach, int32[dims, vectors], and the reach of each, int64[dims].
+
+    That is the steps from the smallest value to the largest, every gap counted as two at most.
+    """
+    columns = np.ascontiguousarray(lattice.T)
+    gaps = np.diff(np.sort(columns, axis=1), axis=1).view(np.uint32)  # which may exceed an int32
+    reach = np.minimum(gaps, 2).sum(axis=1, dtype=np.int64)
+    order = np.argsort(-reach, kind="stable")
+    return columns[order], reach[order]
+
+
+def _near(columns: NDArray[np.int32], first: int) -> NDArray[np.bool_]:
+    """Which of a block of vectors are near which of those that follow: bool[rows, vectors - first].
+
+    True if they are at most a step apart in each of these columns.
+    """
+    count = columns.shape[1] - first
+    rows = min(BLOCK_ROWS, count)
+    near = ~np.tri(rows, count, dtype=np.bool_)
+    for column in columns[:, first:]:
+        near &= _within_a_step(column[:rows, None] - column[None])
+    return near
+
+
+def _within_a_step(difference: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which differences of two int32 are -1, 0 or 1; no other is congruent to these in 32 bits."""
+    return (difference + np.int32(1)).view(np.uint32) <= 2
+
+
+class _Products:
+    """The vectors in their dimensions of few values, ready to be multiplied."""
+
+    def __init__(self, columns: NDArray[np.int32]) -> None:
+        self._values = np.ascontiguousarray(_compressed(columns).T.astype(np.uint8))
+        reach = self._values.max(axis=0, initial=0)
+        self._digits = np.concatenate(
+            [self._values[:, reach >= step] >= step for step in range(1, FEW + 1)], axis=1
+        )  # fmt: skip
+
+    def lengths(self, first: int) -> NDArray[np.float32]:
+        """The L1 distances of a block of vectors from itself and all that follow.
+
+        -1 where two are more than a step apart somewhere: float32[rows, vectors - first].
+        """
+        rows, others = slice(first, first + BLOCK_ROWS), slice(first, None)
+        length = _squares(self._digits, rows, others)
+        length[_squares(self._values, rows, others) != length] = -1
+        return length
+
+
+def _compressed(columns: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The columns moved to 0 and every gap of more than 2 steps made 2: int32[dims, vectors].
 
     Values are one step apart, or the same, if they were before.
     """
-    columns = np.ascontiguousarray(lattice.T)
     order = np.argsort(columns, axis=1, kind="stable")
-    ascending = np.take_along_axis(columns, order, axis=1)
-    gaps = np.minimum(np.diff(ascending.astype(np.int64), axis=1), 2).astype(np.int32)
-    np.cumsum(gaps, axis=1, out=gaps)
-    ascending[:, :1] = 0
-    ascending[:, 1:] = gaps
-    np.put_along_axis(columns, order, ascending, axis=1)
-    return columns
-
-
-def _blocks(values: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Rows against themselves and all that follow: the first row, and the L1 distances.
-
-    A distance is -1 where two rows are more than a step apart somewhere, and from a row to itself
-    or back: float32[rows, vectors - first].
-    """
-    reach = values.max(axis=0, initial=0)
-    digits = np.concatenate(
-        [values[:, reach >= step] >= step for step in range(1, FEW + 1)], axis=1
-    )  # fmt: skip
-    count = len(values)
-    for first in range(0, count, BLOCK_ROWS):
-        rows, others = slice(first, first + BLOCK_ROWS), slice(first, count)
-        length = _squares(digits, rows, others)
-        apart = _squares(values, rows, others) != length
-        length[apart | np.tri(*length.shape, dtype=np.bool_)] = -1
-        yield first, length
+    gaps = np.diff(np.take_along_axis(columns, order, axis=1), axis=1).view(np.uint32)
+    ascending = np.zeros_like(columns)
+    np.cumsum(np.minimum(gaps, 2), axis=1, out=ascending[:, 1:])
+    compressed = np.empty_like(columns)
+    np.put_along_axis(compressed, order, ascending, axis=1)
+    return compressed
 
 
 def _squares(values: NDArray[np.generic], rows: slice, others: slice) -> NDArray[np.float32]:
@@ -103,12 +133,12 @@ def _squares(values: NDArray[np.generic], rows: slice, others: slice) -> NDArray
 
 
 def _steps(
-    wide: NDArray[np.int32], pairs: NDArray[np.int64]
+    columns: NDArray[np.int32], pairs: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which pairs are at most a step apart in these columns too, and how many steps in all.
+    """Which pairs are at most a step apart in these columns, and how many steps in all.
 
     Args:
-        wide: int32[vectors, columns].
+        columns: int32[columns, vectors].
         pairs: int64[pairs, 2].
 
     Returns:
@@ -116,15 +146,17 @@ def _steps(
     """
     kept = np.arange(len(pairs))
     steps = np.zeros(len(pairs), np.int64)
-    for start in range(0, wide.shape[1], FIRST * FIRST):
-        some = np.ascontiguousarray(wide[:, start : start + FIRST * FIRST])
+    for start in range(0, len(columns), FIRST * FIRST):
+        if len(kept) == 0:
+            break
+        some = np.ascontiguousarray(columns[start : start + FIRST * FIRST].T)
         block = max(1, BLOCK_VALUES // some.shape[1])
-        parts = [np.empty(0, np.int64)]
+        parts = []
         for begin in range(0, len(kept), block):
             here = kept[begin : begin + block]
-            apart = np.abs(some[pairs[here, 0]] - some[pairs[here, 1]])
-            near = apart.max(axis=1) <= 1
-            steps[here[near]] += apart[near].sum(axis=1)
+            apart = some[pairs[here, 0]] - some[pairs[here, 1]]
+            near = _within_a_step(apart).all(axis=1)
+            steps[here[near]] += np.abs(apart[near]).sum(axis=1)
             parts.append(here[near])
         kept = np.concatenate(parts)
     return kept, steps[kept]
