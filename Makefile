@@ -33,10 +33,8 @@ templates: $(VENV)/.installed ## what is made from the pictures: .dvc/plots and 
 	python -m core_tokens.pictures.dvc_plots
 	cp $(foreach name,curve_ulp rulers adjacency,data/qwen3-4b-replica/pictures/$(name).svg) docs/
 
-bench: $(VENV)/.installed-dev ## what each stage costs on this machine
-	python benchmarks/stages.py
-	python benchmarks/fetch.py
-	python benchmarks/structure.py
+bench: $(VENV)/.installed-dev ## side by side with what one would do instead: BENCHMARKS.md
+	python -m benchmarks $(BENCH)
 
 clean: ## remove the environment
 	rm -rf $(VENV)

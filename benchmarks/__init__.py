@@ -1,0 +1,1 @@
+"""This project side by side with what a user would do instead: ``python -m benchmarks --help``."""
