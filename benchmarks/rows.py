@@ -71,8 +71,9 @@ def pipelines(folder: Path) -> Iterator[Row]:
             lambda: workspace.set_radius(repository, next(radii)),
         )  # fmt: skip
 
-    core, peer, everything = map(Side, alternate(
-        repro(ours, f"extract@{REPLICA}"), repro(theirs), repro(ours)
+    core, peer, single, everything = map(Side, alternate(
+        repro(ours, f"extract@{REPLICA}"), repro(theirs),
+        repro(ours, "--single-item", f"extract@{REPLICA}"), repro(ours),
     ))  # fmt: skip
     for repository in (ours, theirs):
         workspace.set_radius(repository, 3.5)
@@ -81,7 +82,11 @@ def pipelines(folder: Path) -> Iterator[Row]:
     name = "a pipeline of one stage: the notebook, W a dependency"
     yield Row(
         "`dvc repro extract@MODEL`, new radius", name, core, peer, [at_least(2, peer, core)],
-        "The same job: a core file. Memory is that of DVC and the stage together.",
+        "The same job: a core file. Time and memory are those of DVC and the stage together.",
+    )  # fmt: skip
+    yield Row(
+        "`dvc repro --single-item extract@MODEL`, new radius", name, single, peer, (),
+        "Does not look whether the stages before it are up to date.",
     )  # fmt: skip
     yield Row(
         "`dvc repro`, new radius", name, everything, peer, (),
