@@ -6,6 +6,7 @@ the results have the same bits on every machine.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,19 @@ def distance_ulp(rows: Rows, origin: Rows, exponent: int) -> NDArray[np.float32]
         exponent: log2 of the ulp.
     """
     with np.errstate(over="ignore"):
-        difference = rows.astype(np.float32) - origin.astype(np.float32)
-        largest = np.abs(difference.astype(rows.dtype).astype(np.float32)).max(axis=1)
-        ulps: NDArray[np.float32] = np.ldexp(largest, -exponent)
+        differences = np.abs(rows.astype(np.float32) - origin.astype(np.float32))
+    return in_ulp(differences.max(axis=1), rows.dtype, exponent)
+
+
+def in_ulp(
+    largest: NDArray[np.float32], dtype: np.dtype[Any], exponent: int
+) -> NDArray[np.float32]:
+    """The largest differences of some rows, not negative, rounded to ``dtype``, in ulp.
+
+    Rounding keeps the order, so the largest rounded difference is the largest one rounded.
+    """
+    with np.errstate(over="ignore"):
+        ulps: NDArray[np.float32] = np.ldexp(largest.astype(dtype).astype(np.float32), -exponent)
         return ulps
 
 
@@ -54,10 +65,17 @@ def distance_steps(rows: Rows, origin: Rows) -> NDArray[np.int64]:
 def distance_l2(rows: Rows, origin: Rows) -> NDArray[np.float32]:
     """Euclidean distance, exact and rounded once: float[rows, dims], [dims] -> float32[rows].
 
-    Infinite beyond float32. Where float64 cannot tell to which side the exact distance rounds
-    (about one row in a million), it is taken in integers.
+    Infinite beyond float32.
     """
-    near = euclidean(rows, origin)
+    return rounded_once(euclidean(rows, origin), rows, origin)
+
+
+def rounded_once(near: NDArray[np.float64], rows: Rows, origin: Rows) -> NDArray[np.float32]:
+    """What ``euclidean`` says of rows and origin -> the exact distances, rounded: float32[rows].
+
+    Where float64 cannot tell to which side the exact distance rounds (about one row in a
+    million), it is taken in integers. Overwrites ``near``.
+    """
     with np.errstate(over="ignore"):
         low, high = ((near * (1 + sign * UNDECIDED)).astype(np.float32) for sign in (-1, 1))
         for row in np.flatnonzero(low != high):
@@ -126,8 +144,17 @@ def sum_by_halves(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     if terms.shape[-1] == 0:
         return np.zeros(terms.shape[:-1])
-    while (width := terms.shape[-1]) > 1:
-        half = width // 2
-        terms[..., :half] += terms[..., width - half :]
-        terms = terms[..., : width - half]
+    for half, kept in halvings(terms.shape[-1]):
+        terms[..., :half] += terms[..., kept : kept + half]
     return terms[..., 0]
+
+
+def halvings(width: int) -> Iterator[tuple[int, int]]:
+    """The steps of a sum by halves: how many terms are added onto the first, and from where on.
+
+    That is also how many terms are kept: the middle one of an odd number waits.
+    """
+    while width > 1:
+        half = width // 2
+        width -= half
+        yield half, width

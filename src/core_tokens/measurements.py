@@ -1,12 +1,16 @@
 """What can be said of a list of tokens without choosing a radius: the three distances."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
+import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from core_tokens.bits import (
+    BFLOAT16,
     LATTICES,
     from_ordered,
     ordered,
@@ -15,9 +19,22 @@ from core_tokens.bits import (
 )
 from core_tokens.distances import distance_l2, distance_steps, distance_ulp
 from core_tokens.errors import TensorError
-from core_tokens.groups import changed_rows, identical_rows
+from core_tokens.groups import Groups, changed_rows, identical_rows
 
 NO_ORIGIN = -1
+FLOATS = {
+    str(dtype): dtype
+    for dtype in (
+        BFLOAT16,
+        np.dtype(np.float16),
+        np.dtype(np.float32),
+        np.dtype(np.float64),
+        np.dtype(ml_dtypes.float8_e4m3fn),
+        np.dtype(ml_dtypes.float8_e5m2),
+    )
+}
+"""The dtypes of a matrix that can be measured, by the names that NumPy and torch share."""
+Precision = Literal["bfloat16", "native"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,35 @@ class Measurements:
     changed_tokens: int
 
 
+class Distances(NamedTuple):
+    """How far each vector is from the origin, under the three rulers; see ``Measurements``."""
+
+    ulp: NDArray[np.float32]
+    steps: NDArray[np.int64]
+    l2: NDArray[np.float32]
+
+
+def check_matrix(dtype: str, shape: Sequence[int], precision: Precision) -> None:
+    """Refuse what is no matrix of floats, or none that ``precision`` allows (TensorError)."""
+    if dtype not in FLOATS or len(shape) != 2 or 0 in shape:
+        raise TensorError(
+            "W", f"{dtype}{list(shape)}", f"a matrix [vocab, dim] of {', '.join(FLOATS)}"
+        )
+    if precision == "native" and FLOATS[dtype] not in LATTICES:
+        raise TensorError("W", dtype, "BF16, F16 or F32 for measure.precision native")
+
+
+def as_token_ids(token_ids: ArrayLike) -> NDArray[np.int64]:
+    """Any list of integers as int64[n]; an array of them is returned itself (TensorError)."""
+    ids = np.asarray(token_ids)
+    integers = np.can_cast(ids.dtype, np.int64) and ids.dtype != np.bool_
+    if ids.shape != (0,) and not (integers and ids.ndim == 1):
+        raise TensorError(
+            "cluster_token_ids", f"{ids.dtype}{list(ids.shape)}", "a list of integers, int64[n]"
+        )
+    return ids.astype(np.int64, copy=False)
+
+
 def check_not_empty(token_ids: NDArray[Any]) -> None:
     """Refuse a list of tokens without any (TensorError)."""
     if len(token_ids) == 0:
@@ -74,30 +120,60 @@ def check_token_ids(token_ids: NDArray[Any], vocab: int) -> None:
 
 
 def measure(
-    matrix: NDArray[Any],
-    token_ids: NDArray[np.int64],
-    precision: Literal["bfloat16", "native"] = "bfloat16",
+    matrix: NDArray[Any], token_ids: ArrayLike, precision: Precision = "bfloat16"
 ) -> Measurements:
     """Measure how far the rows of some tokens lie from the most populated of their vectors.
 
     Args:
         matrix: float[vocab, dims], possibly mapped; of it only the rows of the tokens are read.
-        token_ids: int64[n], distinct.
+        token_ids: integers[n], distinct.
         precision: whose values the rows have: "bfloat16", to which other dtypes are rounded, or
             "native", those of a matrix of bfloat16, float16 or float32 as it is stored.
 
     Raises:
-        TensorError: the matrix is of another dtype than native can be, an id is negative,
-            repeated or beyond the vocabulary, or a row of a token holds NaN or infinity.
+        TensorError: not a matrix, or of another dtype than precision allows; an id is negative,
+            repeated, beyond the vocabulary or no integer; a row of a token holds NaN or infinity.
     """
+    check_matrix(str(matrix.dtype), matrix.shape, precision)
+    ids = as_token_ids(token_ids)
+    check_token_ids(ids, len(matrix))
     rounded = precision == "bfloat16"
-    if not (rounded or matrix.dtype in LATTICES):
-        raise TensorError("W", f"{matrix.dtype}", "BF16, F16 or F32 for measure.precision native")
-    check_token_ids(token_ids, len(matrix))
-    groups = identical_rows(matrix, token_ids, as_bfloat16=rounded)
-    vectors = matrix[token_ids[groups.first]]
+    groups = identical_rows(matrix, ids, as_bfloat16=rounded)
+    vectors = matrix[ids[groups.first]]
     if rounded:
         vectors = round_to_bfloat16(vectors)
+    changed = changed_rows(matrix, ids) if rounded else 0
+    return assemble(ids, groups, vectors, changed, partial(distances_from, vectors))
+
+
+def distances_from(vectors: NDArray[Any], origin: NDArray[Any], exponent: int) -> Distances:
+    """All three distances of float[u, dims] from float[dims], of which an ulp is 2**exponent."""
+    return Distances(
+        distance_ulp(vectors, origin, exponent),
+        distance_steps(vectors, origin),
+        distance_l2(vectors, origin),
+    )
+
+
+def assemble(
+    token_ids: NDArray[np.int64],
+    groups: Groups,
+    vectors: NDArray[Any],
+    changed_tokens: int,
+    distances: Callable[[NDArray[Any], int], Distances],
+) -> Measurements:
+    """Put the groups of identical rows in order, and measure them from the most populated.
+
+    Args:
+        token_ids: int64[n].
+        groups: of the rows of these tokens.
+        vectors: float[u, dims], the row of each group.
+        changed_tokens: see ``Measurements``.
+        distances: origin, exponent of its ulp -> the distances of ``vectors``.
+
+    Raises:
+        TensorError: a vector holds NaN or infinity.
+    """
     _check_finite(vectors, token_ids[groups.first])
     # The bytes of big-endian integers compare as the integers do, and rows as their values.
     lattice, width = ordered(vectors), vectors.dtype.itemsize
@@ -105,22 +181,23 @@ def measure(
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    vectors = from_ordered(lattice[order], vectors.dtype)
+    in_order = from_ordered(lattice[order], vectors.dtype)
     populations = groups.sizes[order]
     origin = int(populations.argmax()) if len(populations) else NO_ORIGIN
-    centre = vectors[origin] if len(populations) else np.zeros(matrix.shape[1], vectors.dtype)
+    centre = in_order[origin] if len(populations) else np.zeros(vectors.shape[1], vectors.dtype)
     exponent = ulp_exponent(centre)
+    found = distances(centre, exponent)
     return Measurements(
         token_ids=token_ids,
         vector_of_token=rank[groups.group_of_row],
-        vectors=vectors,
+        vectors=in_order,
         populations=populations,
-        distance_ulp=distance_ulp(vectors, centre, exponent),
-        distance_steps=distance_steps(vectors, centre),
-        distance_l2=distance_l2(vectors, centre),
+        distance_ulp=found.ulp[order],
+        distance_steps=found.steps[order],
+        distance_l2=found.l2[order],
         origin=origin,
         ulp_exponent=exponent,
-        changed_tokens=changed_rows(matrix, token_ids) if rounded else 0,
+        changed_tokens=changed_tokens,
     )
 
 
