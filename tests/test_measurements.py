@@ -1,7 +1,7 @@
 import itertools
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -9,7 +9,6 @@ import pytest
 import safetensors.torch
 import torch
 from hypothesis import example, given
-from numpy.typing import NDArray
 
 import oracle
 from core_tokens import tensors
@@ -17,10 +16,21 @@ from core_tokens.bits import ordered
 from core_tokens.errors import TensorError
 from core_tokens.measurements import (
     NO_ORIGIN,
-    Measurements,
+    Precision,
     check_not_empty,
     check_token_ids,
     measure,
+)
+from measured import (
+    ARRAYS,
+    AWKWARD,
+    PRECISIONS,
+    Case,
+    agree,
+    all_tokens,
+    any_cases,
+    random_rows,
+    same,
 )
 from strategies import (
     BFLOAT16,
@@ -41,41 +51,7 @@ from strategies import (
     sign_of,
 )
 
-Case = tuple[NDArray[Any], NDArray[np.int64]]
-Precision = Literal["bfloat16", "native"]
 each_native = pytest.mark.parametrize("dtype", NATIVE, ids=str)
-ARRAYS = [
-    "token_ids", "vector_of_token", "vectors", "populations",
-    "distance_ulp", "distance_steps", "distance_l2",
-]  # fmt: skip
-
-
-def all_tokens(rows: list[list[float]], dtype: Any = BFLOAT16) -> Case:
-    """A matrix of a few rows and all its tokens."""
-    return np.array(rows).astype(dtype), np.arange(len(rows))
-
-
-def agree(found: Measurements, expected: oracle.Measured) -> None:
-    """Equal bit for bit."""
-    assert found.vectors.shape == expected.vectors.shape
-    bits = expected.vectors.contiguous().view(torch.uint8).numpy()
-    assert found.vectors.view(np.uint8).tolist() == bits.tolist()
-    assert found.vector_of_token.tolist() == expected.vector_of_token.tolist()
-    assert found.populations.tolist() == expected.populations.tolist()
-    assert (found.origin, found.ulp_exponent) == (expected.origin, expected.ulp_exponent)
-    assert found.distance_ulp.tolist() == expected.distance_ulp.tolist()
-    assert found.distance_steps.tolist() == expected.distance_steps.tolist()
-    assert found.distance_l2.tolist() == expected.distance_l2
-
-
-def same(one: Measurements, other: Measurements) -> None:
-    """Equal byte for byte, dtypes included."""
-    for name, value in vars(one).items():
-        there = getattr(other, name)
-        if name in ARRAYS:
-            assert (value.dtype, value.tobytes()) == (there.dtype, there.tobytes())
-        else:
-            assert value == there
 
 
 # Parity with the oracle.
@@ -102,21 +78,6 @@ def test_measurements_are_those_of_the_procedure_in_torch(
     agree(measure(matrix, token_ids), oracle.measure(matrix, token_ids))
 
 
-def random_rows(seed: int, dims: int, scale: float) -> Case:
-    """Copies of a few vectors a few steps around one, and their ids in any order."""
-    draws = np.random.default_rng(seed)
-    centre = draws.normal(0, scale, dims)
-    vectors = centre * (1 + draws.integers(-3, 4, (12, dims)) * 2.0**-8)
-    matrix = vectors[draws.integers(0, 12, 70)]
-    return matrix, draws.permutation(70)[:50]
-
-
-PRECISIONS: list[tuple[np.dtype[Any], Precision]] = [
-    *((dtype, "bfloat16") for dtype in DTYPES),
-    *((dtype, "native") for dtype in NATIVE),
-]
-
-
 @pytest.mark.parametrize(("dtype", "precision"), PRECISIONS, ids=str)
 @pytest.mark.parametrize(("dims", "scale"), [(1, 1), (2, 1e-38), (64, 0.005), (301, 1e2)])
 @pytest.mark.parametrize("seed", range(3))
@@ -127,19 +88,6 @@ def test_a_cluster_of_many_dimensions_is_measured_as_in_torch(
     stored = matrix.astype(dtype)
     found = measure(stored, token_ids, precision)
     agree(found, oracle.measure(stored, token_ids, precision))
-
-
-AWKWARD = {
-    "one dimension": [[1.0], [-1.0], [1.0], [0.0]],
-    "zeros of both signs": [[0.0, -0.0], [-0.0, 0.0], [-0.0, -0.0]],
-    "a zero origin": [[0.0, 0.0], [-0.0, 0.0], [1.0, -2.0]],
-    "subnormals": [[2.0**-133, -(2.0**-130)], [2.0**-132, 0.0], [2.0**-133, -(2.0**-130)]],
-    "the largest of both signs": [[255 * 2.0**120] * 2, [-255 * 2.0**120] * 2],
-    "all identical": [[0.5, 0.25]] * 4,
-    "all distinct": [[float(n), 1.0] for n in range(5)],
-    "a tie for the origin": [[3.0], [1.0], [2.0], [3.0], [2.0]],
-    "a tie that only -0 makes": [[0.0, 1.0], [2.0, 1.0], [-0.0, 1.0], [2.0, 1.0]],
-}
 
 
 @pytest.mark.parametrize(
@@ -331,13 +279,6 @@ def test_a_matrix_of_8_bits_that_torch_saved_is_measured_without_a_loss(
 
 
 # Laws.
-
-
-def any_cases() -> st.SearchStrategy[tuple[Case, Precision]]:
-    """A case of any dtype, and a precision in which it can be measured."""
-    return st.tuples(cases(), st.just("bfloat16")) | st.tuples(
-        cases(NATIVE, native=True), st.just("native")
-    )
 
 
 @given(cases([BFLOAT16]))
