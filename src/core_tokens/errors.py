@@ -24,7 +24,7 @@ class CoreTokensError(Exception):
 
 
 class UsageError(CoreTokensError):
-    """A command line that names something that does not exist or cannot be done."""
+    """A command line or an argument that names something that does not exist or cannot be done."""
 
 
 class ParamsError(CoreTokensError):
