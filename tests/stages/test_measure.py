@@ -1,7 +1,9 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ml_dtypes
 import numpy as np
@@ -12,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 import project
+from core_tokens import devices
 from project import Done, Project
+from torch_devices import THERE
 
 OUTPUTS = {"measurements.safetensors", "measure.json", "tokens.csv"}
 INPUTS = {"W.safetensors", "cluster_tokens.safetensors"}
@@ -345,12 +349,6 @@ def test_tensor_that_is_no_matrix_of_floats_is_refused(
     project.check_stage_refuses(done, "measure", "data/tiny/W.safetensors: W", *mentions)
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps", "auto"])
-def test_device_that_is_not_there_yet_is_refused(done: Project, device: str) -> None:
-    done.write_params(device=device)
-    project.check_stage_refuses(done, "measure", "params.yaml: measure.device", device, "cpu")
-
-
 @pytest.mark.parametrize(("spoil", "mention"), project.BAD_PARAMS.values(), ids=project.BAD_PARAMS)
 def test_bad_params_are_refused(
     done: Project, spoil: Callable[[Project], None], mention: str
@@ -435,6 +433,116 @@ def test_native_precision_of_float64_is_refused(done: Project) -> None:
 def test_precision_that_is_not_known_is_refused(done: Project, precision: str) -> None:
     done.write_params(NATIVE, precision=precision)
     project.check_stage_refuses(done, "measure", "measure.precision", "one of bfloat16, native")
+
+
+# ---- the device ------------------------------------------------------------------------------
+
+
+def written(made: Project) -> dict[str, bytes]:
+    return {name: (made.data / name).read_bytes() for name in OUTPUTS}
+
+
+@pytest.mark.parametrize("device", ["auto", *(name for name in THERE if THERE[name])])
+def test_every_device_writes_the_same_bytes(ready: Project, device: str) -> None:
+    ready.write_params(device=device)
+    assert ready.stage_process("measure", "tiny") == Done(0, "", "")
+    assert written(ready) == project.golden("measure")
+
+
+def by_torch() -> Any:
+    """Any device but the plain cpu is torch's; this one is everywhere."""
+    return mock.patch.object(devices, "choose", return_value="cpu:0")
+
+
+def test_torch_writes_the_same_bytes(ready: Project) -> None:
+    ready.write_params(device="auto")
+    with by_torch():
+        assert ready.stage_here("measure", "tiny") == Done(0, "", "")
+    assert written(ready) == project.golden("measure")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"),
+    [
+        (np.float16, "bfloat16"), (np.float32, "bfloat16"), (np.float64, "bfloat16"),
+        (np.float16, "native"), (np.float32, "native"),
+    ],
+)  # fmt: skip
+def test_torch_writes_the_same_bytes_of_other_dtypes(
+    ready: Project, dtype: type[np.floating[Any]], precision: str
+) -> None:
+    matrix = project.tiny_matrix().astype(dtype)
+    matrix[3, 0] *= dtype(1.001)
+    ready.write_tensors("W.safetensors", {"W": matrix})
+    ready.write_params(NATIVE, precision=precision)
+    assert ready.stage_here("measure", "tiny") == Done(0, "", "")
+    expected = written(ready)
+    with by_torch():
+        assert ready.stage_here("measure", "tiny") == Done(0, "", "")
+    assert written(ready) == expected
+
+
+def test_torch_refuses_in_the_same_words(done: Project) -> None:
+    done.write_cluster([1, 12])
+    where = "data/tiny/cluster_tokens.safetensors: cluster_token_ids"
+    with by_torch():
+        project.check_stage_refuses(done, "measure", where, "the id 12", "0 to 11", "12 rows")
+    done.write_cluster(project.CLUSTER_IDS)
+    matrix = project.tiny_matrix()
+    matrix[5, 2] = np.nan
+    done.write_tensors("W.safetensors", {"W": matrix})
+    with by_torch():
+        project.check_stage_refuses(
+            done, "measure", "data/tiny/W.safetensors: W", "nan", "row 5", "dimension 2"
+        )
+
+
+def test_device_without_memory_is_one_line(done: Project) -> None:
+    before, full = done.snapshot(), torch.OutOfMemoryError("CUDA out of memory")
+    with by_torch(), mock.patch("core_tokens.torch_engine._measure", side_effect=full):
+        ended = done.stage_here("measure", "tiny")
+    assert ended == Done(1, "", "error: not enough memory\n")
+    assert done.snapshot() == before
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_device_that_is_not_there_is_refused(done: Project, device: str) -> None:
+    if THERE[device]:
+        pytest.skip(f"torch finds {device} here")
+    done.write_params(device=device)
+    project.check_stage_refuses(
+        done, "measure", f"params.yaml: measure.device: found {device}", "finds none here", "cpu",
+        process=True,
+    )  # fmt: skip
+
+
+def run_without_torch(made: Project) -> Done:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['measure', 'tiny']\n"
+        "import runpy; runpy.run_module('core_tokens.stages.measure', run_name='__main__')"
+    )
+    return project.run_process([sys.executable, "-W", "error", "-c", code], made.folder)
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_without_torch_cpu_and_auto_write_the_same_bytes(ready: Project, device: str) -> None:
+    ready.write_params(device=device)
+    assert run_without_torch(ready) == Done(0, "", "")
+    assert written(ready) == project.golden("measure")
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_without_torch_other_devices_are_refused_with_how_to_install_it(
+    done: Project, device: str
+) -> None:
+    done.write_params(device=device)
+    before = done.snapshot()
+    project.check_refusal(
+        run_without_torch(done),
+        f"params.yaml: measure.device: found {device}, but no torch",
+        "pip install -c constraints.txt -e '.[torch]'",
+    )
+    assert done.snapshot() == before
 
 
 # ---- the tokens' text -------------------------------------------------------------------------

@@ -4,18 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from core_tokens import console, params, tables, tensors, vocabulary
-from core_tokens.errors import ParamsError, in_files
+from core_tokens import console, devices, params, tables, tensors, vocabulary
+from core_tokens.errors import in_files
 from core_tokens.files import write_all
-from core_tokens.measurements import check_not_empty, measure
+from core_tokens.measurements import check_not_empty
 
 
 def run(model: str) -> None:
     """Read W and the cluster tokens; write the measurements, their metrics and tokens."""
     settings = params.load()
     params.check_listed(model, settings.models, "models")
-    if settings.measure.device != "cpu":
-        raise ParamsError("measure.device", settings.measure.device, "cpu, the one there is so far")
+    measure = devices.engine(settings.measure.device)
     folder = Path("data", model)
     matrix_path, cluster_path = folder / "W.safetensors", folder / "cluster_tokens.safetensors"
     matrix = tensors.map_matrix(matrix_path)
