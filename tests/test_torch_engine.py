@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
+from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 import oracle
@@ -286,6 +287,12 @@ def test_defaults_of_the_program_do_not_matter(
     same(found, measurements.measure(matrix, token_ids, precision))
 
 
+def as_read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @each_device
 def test_ids_may_be_of_any_kind(device: str) -> None:
     matrix, token_ids = random_rows(4, 8, 0.1)
@@ -294,6 +301,7 @@ def test_ids_may_be_of_any_kind(device: str) -> None:
     ids = torch.from_numpy(token_ids)
     for kind in (
         token_ids, token_ids.tolist(), tuple(token_ids.tolist()), token_ids.astype(np.uint8),
+        np.flip(token_ids[::-1].copy()), as_read_only(token_ids), np.repeat(token_ids, 2)[::2],
         ids, ids.int(), ids.to(torch.uint8), ids.to(device), torch.stack([ids, ids], dim=1)[:, 0],
     ):  # fmt: skip
         same(torch_engine.measure(tensor, kind), expected)

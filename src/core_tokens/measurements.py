@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from core_tokens.bits import (
     BFLOAT16,
     LATTICES,
-    from_ordered,
     ordered,
+    positive_zeros,
     round_to_bfloat16,
     ulp_exponent,
 )
@@ -181,7 +181,7 @@ def assemble(
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    in_order = from_ordered(lattice[order], vectors.dtype)
+    in_order = positive_zeros(vectors)[order]
     populations = groups.sizes[order]
     origin = int(populations.argmax()) if len(populations) else NO_ORIGIN
     centre = in_order[origin] if len(populations) else np.zeros(vectors.shape[1], vectors.dtype)

@@ -144,7 +144,8 @@ def _gathered(matrix: Tensor, rows: NDArray[np.int64]) -> Iterator[Tensor]:
     """Rows of a matrix, copied block by block; one empty block of no rows."""
     step = max(1, BLOCK_VALUES // matrix.shape[1])
     bits = matrix.view(INTEGERS[matrix.element_size()])  # any device can gather integers
-    for index in torch.split(torch.from_numpy(rows).to(matrix.device), step):
+    positions = torch.from_numpy(rows.copy()).to(matrix.device)  # torch takes no view of any kind
+    for index in torch.split(positions, step):
         yield bits.index_select(0, index).view(matrix.dtype)
 
 
