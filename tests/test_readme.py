@@ -4,11 +4,15 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from dvc.cli.parser import get_main_parser
 
 from core_tokens import cli
+from core_tokens.core import Core
 from repository import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -47,6 +51,8 @@ def test_a_command_is_one_that_exists(command: str) -> None:
         project = (ROOT / "pyproject.toml").read_text()
         assert extras
         assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras)
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file()
     else:
         assert program in PLAIN
 
@@ -86,6 +92,15 @@ def test_every_core_tokens_command_is_described() -> None:
     assert choices is not None
     for command in choices:
         assert f"core-tokens {command}" in README, command
+
+
+def test_the_lines_for_a_program_run_as_they_are() -> None:
+    (lines,) = blocks("python")
+    model = SimpleNamespace(lm_head=torch.nn.Linear(4, 8))
+    there: dict[str, Any] = {"model": model, "token_ids": [2, 3]}
+    exec(lines, there)
+    assert there["measured"].token_ids.tolist() == [2, 3]
+    assert isinstance(there["core"], Core)
 
 
 def test_contributing_stays_short() -> None:
