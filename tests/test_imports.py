@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "groups": {"errors", "bits", "parallel", "sketch"},
     "distances": {"errors", "bits", "parallel"},
     "neighbours": {"errors", "bits", "distances", "sketch"},
-    "measurements": {"errors", "bits", "groups", "distances"},
+    "measurements": {"errors", "bits", "distances", "groups", "parallel"},
     "scan": {"errors", "bits", "distances", "groups", "parallel", "sketch"},
     "clusters": {"errors", "groups", "neighbours", "measurements", "scan", "sketch"},
     "core": {"errors"},

@@ -11,7 +11,7 @@ import torch
 from hypothesis import example, given
 
 import oracle
-from core_tokens import tensors
+from core_tokens import measurements, parallel, tensors
 from core_tokens.bits import ordered
 from core_tokens.errors import TensorError
 from core_tokens.measurements import (
@@ -446,3 +446,13 @@ def test_a_value_that_only_bfloat16_cannot_hold_is_refused(dtype: str, value: fl
         measure(matrix, np.array([0]))
     below = np.nextafter(matrix, 0) if abs(value) == OVERFLOW else matrix / 1e299
     assert measure(below, np.array([0])).populations.tolist() == [1]
+
+
+@given(any_cases(), st.sampled_from([1, 5]))
+def test_the_size_of_the_blocks_changes_nothing(of: tuple[Case, Precision], size: int) -> None:
+    (matrix, token_ids), precision = of
+    expected = measure(matrix, token_ids, precision)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measurements, "BLOCK_VALUES", size)
+        patch.setattr(parallel, "PART_BYTES", 8)
+        same(measure(matrix, token_ids, precision), expected)

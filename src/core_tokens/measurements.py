@@ -19,9 +19,12 @@ from core_tokens.bits import (
 )
 from core_tokens.distances import distance_l2, distance_steps, distance_ulp
 from core_tokens.errors import TensorError
-from core_tokens.groups import Groups, changed_rows, identical_rows
+from core_tokens.groups import Groups, blocks, changed_rows, identical_rows
+from core_tokens.parallel import over_rows
 
 NO_ORIGIN = -1
+BLOCK_VALUES = 1 << 17
+"""Vectors of about this many values are measured at once: a MiB of float64."""
 FLOATS = {
     str(dtype): dtype
     for dtype in (
@@ -148,11 +151,19 @@ def measure(
 
 def distances_from(vectors: NDArray[Any], origin: NDArray[Any], exponent: int) -> Distances:
     """All three distances of float[u, dims] from float[dims], of which an ulp is 2**exponent."""
-    return Distances(
-        distance_ulp(vectors, origin, exponent),
-        distance_steps(vectors, origin),
-        distance_l2(vectors, origin),
-    )
+    count, dims = vectors.shape
+    found = Distances(np.empty(count, np.float32), np.empty(count, np.int64), np.empty(count, "f4"))
+    step = max(1, BLOCK_VALUES // dims)
+
+    def part(start: int, stop: int) -> None:
+        for at in range(start, stop, step):
+            rows = slice(at, min(at + step, stop))
+            found.ulp[rows] = distance_ulp(vectors[rows], origin, exponent)
+            found.steps[rows] = distance_steps(vectors[rows], origin)
+            found.l2[rows] = distance_l2(vectors[rows], origin)
+
+    over_rows(part, count, dims * vectors.dtype.itemsize)
+    return found
 
 
 def assemble(
@@ -176,8 +187,13 @@ def assemble(
     """
     _check_finite(vectors, token_ids[groups.first])
     # The bytes of big-endian integers compare as the integers do, and rows as their values.
-    lattice, width = ordered(vectors), vectors.dtype.itemsize
-    keys = [row.tobytes() for row in (lattice + np.int64(1 << 8 * width - 1)).astype(f">u{width}")]
+    width = vectors.dtype.itemsize
+    middle = np.int64(1 << 8 * width - 1)
+    keys = [
+        row.tobytes()
+        for block in blocks(vectors)
+        for row in (ordered(block) + middle).astype(f">u{width}")
+    ]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
