@@ -28,6 +28,7 @@ from strategies import (
     FLOAT64,
     NATIVE,
     OVERFLOW,
+    cases,
     from_bits,
 )
 from torch_devices import THERE, can_hold, each_device, on
@@ -348,11 +349,13 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.host_bytes = 0
         self.largest = 0
+        self.dtypes = set[torch.dtype]()
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         given = [value for value in args if isinstance(value, torch.Tensor)]
+        self.dtypes.update(value.dtype for value in given)
         self.largest = max([self.largest, *(value.numel() for value in given)])
         if getattr(function, "__name__", "") in {"numpy", "tolist", "item", "__array__", "__int__",
                                                  "__float__", "__bool__", "__index__"}:  # fmt: skip
@@ -399,6 +402,21 @@ def test_only_the_rows_of_the_tokens_are_sent_from_a_mapped_file(
         found = torch_engine.measure_on("cpu", mapped, token_ids[:300], "bfloat16")
     assert watched.largest == 300 * 512
     same(found, measurements.measure(matrix, token_ids[:300]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [case for case in PRECISIONS if case[0] in NATIVE], ids=str
+)
+@given(data=st.data())
+def test_a_device_without_float64_gives_the_same_bytes_without_any(
+    dtype: np.dtype[Any], precision: Precision, data: st.DataObject
+) -> None:
+    matrix, token_ids = data.draw(cases([dtype], native=precision == "native"))
+    with mock.patch.object(torch_engine, "IEEE_DEVICES", set()), Watch() as watched:
+        found = torch_engine.measure(oracle.to_torch(matrix), token_ids, precision)
+    assert watched.dtypes & {torch.int16, torch.int32}
+    assert torch.float64 not in watched.dtypes
+    same(found, measurements.measure(matrix, token_ids, precision))
 
 
 # What is refused, in the words of the other engine.
