@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core_tokens.bits import BFLOAT16, bits_of, positive_zeros, round_to_bfloat16
 from core_tokens.parallel import over_rows
-from core_tokens.sketch import Sketch, sketch
+from core_tokens.sketch import DIMENSIONS, Sketch
 
 BLOCK_BYTES = 1 << 20
 """Rows are read in blocks of about this size: what a core's cache holds, and no more."""
@@ -85,20 +85,20 @@ def identical_rows(
 ) -> Groups:
     """Group the identical rows of float[n, dims], or of its ``rows``; exact.
 
-    Of a whole matrix only those rows are read that share a few dimensions with another. A 64-bit
-    hash proposes the groups; the rows of every group of two or more are then compared, and a
-    group in which two rows only share the hash is split by its bytes.
+    Of a whole matrix only those rows are read whole that share a few dimensions with another. A
+    64-bit hash proposes the groups; the rows of every group of two or more are then compared, and
+    a group in which two rows only share the hash is split by its bytes.
 
     Args:
         matrix: float[vocab, dims], possibly mapped from a file.
         rows: int64[n], the rows to group; all of them by default.
         as_bfloat16: round to bfloat16 first, so that rows which become equal are one.
-        few: the sketch of the matrix, if there is one already.
+        few: the sketch of the matrix, whose dimensions are then those few; else they are the first.
         row_hash: bytes of a row -> 64-bit integer.
     """
     if rows is None:
         rows = np.arange(len(matrix))
-        values = (few or sketch(matrix)).values
+        values = matrix[:, :DIMENSIONS] if few is None else few.values
         unsure = _repeated(_keys(round_to_bfloat16(values) if as_bfloat16 else values))
     else:
         unsure = np.arange(len(rows))
@@ -109,25 +109,26 @@ def identical_rows(
     return Groups(np.flatnonzero(leads), group_of_row, np.bincount(group_of_row))
 
 
-def _keys(values: NDArray[Any]) -> NDArray[np.uint64]:
-    """uint64[n] of float[n, k]: equal for rows that are, and seldom for others."""
+def _keys(values: NDArray[Any]) -> NDArray[np.uint32]:
+    """uint32[n] of float[n, k]: equal for rows that are, and seldom for others."""
     data = bits_of(np.ascontiguousarray(positive_zeros(values))).view(np.uint8)
     words = np.pad(data, ((0, 0), (0, -data.shape[1] % 8))).view(np.uint64)
     keys = np.zeros(len(values), np.uint64)
     for column in words.T:
-        keys *= np.uint64(0x9E3779B97F4A7C15)  # odd, its bits spread: Fibonacci hashing
         keys += column
-    return keys
+        keys *= np.uint64(0x9E3779B97F4A7C15)  # odd, its bits spread: Fibonacci hashing
+    return (keys >> np.uint64(32)).astype(np.uint32)  # the upper half depends on all bits
 
 
-def _repeated(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _repeated(keys: NDArray[np.uint32]) -> NDArray[np.int64]:
     """The positions of the keys that occur more than once, ascending."""
     ordered = np.sort(keys)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(twice):
-        return np.empty(0, np.int64)
-    nearest = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
-    return np.flatnonzero(twice[nearest] == keys)
+    upper = np.zeros(1 << 16, bool)  # of whose upper half there is one, few keys are to be sought
+    upper[twice >> 16] = True
+    likely = np.flatnonzero(upper[keys >> 16])
+    nearest = np.searchsorted(twice, keys[likely], "right") - 1
+    return likely[twice[np.maximum(nearest, 0)] == keys[likely]] if len(twice) else likely
 
 
 def _leaders(

@@ -14,7 +14,7 @@ from core_tokens.bits import bits_of
 from core_tokens.parallel import over_rows
 
 DIMENSIONS = 8
-SAMPLE_ROWS = 512
+SAMPLE_ROWS = 256
 
 
 @dataclass(frozen=True)
