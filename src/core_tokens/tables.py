@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import statistics
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,6 +182,8 @@ def _spread(values: Sequence[float]) -> Metrics:
     """Largest, mean and median of some distances; zeros where there are none."""
     if not values:
         return {"max": 0, "mean": 0.0, "median": 0.0}
+    import statistics  # some milliseconds that only measure needs to pay
+
     return {
         "max": max(values),
         "mean": math.fsum(values) / len(values),
