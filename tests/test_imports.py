@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "structure.diversity": {"bits", "structure"},
     "structure.quantization": {"bits", "structure"},
     "structure.cross_section": {"errors", "bits", "distances", "structure"},
-    "structure.pairs": {"structure"},
+    "structure.pairs": {"parallel", "structure"},
     "structure.adjacency": {"bits", "structure", "structure.pairs"},
     "structure.shells": {"structure"},
     "structure.tokens": {"structure"},

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core_tokens import parallel
-from core_tokens.parallel import cores, over_rows
+from core_tokens.parallel import cores, in_order, over_rows
 
 
 @given(st.integers(0, 50), st.integers(0, 40), st.sampled_from([1, 10, 100, 1 << 25]))
@@ -44,3 +44,18 @@ def test_an_error_in_a_part_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(ValueError, match="at seven"):
         over_rows(work, 10, 1)
+
+
+def test_results_come_in_the_order_of_the_items_whoever_was_first() -> None:
+    second_is_done = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 1:
+            second_is_done.set()
+        elif item == 0 and cores() > 1:
+            assert second_is_done.wait(10)
+        return item * item
+
+    assert list(in_order(work, range(5))) == [0, 1, 4, 9, 16]
+    assert list(in_order(work, [3])) == [9]
+    assert list(in_order(work, [])) == []

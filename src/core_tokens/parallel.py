@@ -1,11 +1,14 @@
 """Work over the rows of a matrix on all cores.
 
-NumPy lets go of the interpreter while it computes, so threads are enough. Each part writes its own
-rows of the result: what comes out does not depend on who was first.
+NumPy lets go of the interpreter while it computes, so threads are enough. Each part has its own
+rows or its own place in the result: what comes out does not depend on who was first.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 PART_BYTES = 1 << 25
 """Rows are handed out in parts of about this size: many for each core, so that none waits long."""
@@ -20,15 +23,19 @@ def over_rows(work: Callable[[int, int], None], rows: int, row_bytes: int) -> No
         row_bytes: what one row holds.
     """
     size = max(1, PART_BYTES // max(1, row_bytes))
-    if rows <= size:
-        work(0, rows)
+    for _ in in_order(lambda start: work(start, min(start + size, rows)), range(0, rows, size)):
+        pass
+
+
+def in_order(work: Callable[[int], Result], items: Sequence[int]) -> Iterator[Result]:
+    """What ``work`` gives for each of some items, in their order, on all cores."""
+    if len(items) < 2:
+        yield from map(work, items)
         return
     from concurrent.futures import ThreadPoolExecutor  # 15 ms that small matrices need not pay
 
-    starts = range(0, rows, size)
     with ThreadPoolExecutor(cores()) as threads:
-        for _ in threads.map(lambda start: work(start, min(start + size, rows)), starts):
-            pass
+        yield from threads.map(work, items)
 
 
 def cores() -> int:

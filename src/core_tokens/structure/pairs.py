@@ -9,8 +9,12 @@ digits of a value (3 of 5 is 1 1 1 0 0, and d the digits that differ). All sums 
 integers and below 2**24, so float32 has them exactly, in whatever order they are added.
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
+
+from core_tokens.parallel import in_order
 
 FEW = 8
 """Dimensions with up to so many steps from end to end can be multiplied."""
@@ -36,20 +40,22 @@ def pairs_within_a_step(
         distance of each in lattice steps, int64[pairs].
     """
     columns, reach = _widest_first(lattice)
-    products: _Products | None = None
-    pairs, lengths = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
-    for first in range(0, len(lattice), BLOCK_ROWS):
+    products = cache(lambda: _Products(columns[(reach > 0) & (reach <= FEW)]))
+
+    def found(first: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Those of which the smaller position is in one block."""
         near = _near(columns[:FIRST], first)
         length, rest = np.zeros((1, 1), np.float32), columns
         if np.count_nonzero(near) > MANY * near.size:
-            products = products or _Products(columns[(reach > 0) & (reach <= FEW)])
-            length, rest = products.lengths(first), columns[reach > FEW]
+            length, rest = products().lengths(first), columns[reach > FEW]
             near &= length >= 0
-        found = np.stack(np.nonzero(near), axis=1)
+        pairs = np.stack(np.nonzero(near), axis=1)
         steps = np.broadcast_to(length, near.shape)[near].astype(np.int64)
-        kept, more = _steps(rest, found + first)
-        pairs.append(found[kept] + first)
-        lengths.append(steps[kept] + more)
+        kept, more = _steps(rest, pairs + first)
+        return pairs[kept] + first, steps[kept] + more
+
+    blocks = list(in_order(found, range(0, len(lattice), BLOCK_ROWS)))
+    pairs, lengths = zip((np.empty((0, 2), np.int64), np.empty(0, np.int64)), *blocks, strict=True)
     return np.concatenate(pairs), np.concatenate(lengths)
 
 
