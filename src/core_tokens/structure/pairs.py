@@ -19,6 +19,7 @@ from core_tokens.parallel import in_order
 FEW = 8
 """Dimensions with up to so many steps from end to end can be multiplied."""
 BLOCK_ROWS = 512
+BLOCK_OTHERS = 2048
 BLOCK_DIGITS = 4096
 BLOCK_VALUES = 1 << 22
 FIRST = 8
@@ -40,14 +41,15 @@ def pairs_within_a_step(
         distance of each in lattice steps, int64[pairs].
     """
     columns, reach = _widest_first(lattice)
-    products = cache(lambda: _Products(columns[(reach > 0) & (reach <= FEW)]))
+    wide, vary = (np.count_nonzero(reach > least) for least in (FEW, 0))
+    products = cache(lambda: _Products(columns[wide:vary]))
 
     def found(first: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Those of which the smaller position is in one block."""
         near = _near(columns[:FIRST], first)
         length, rest = np.zeros((1, 1), np.float32), columns
         if np.count_nonzero(near) > MANY * near.size:
-            length, rest = products().lengths(first), columns[reach > FEW]
+            length, rest = products().lengths(first), columns[:wide]
             near &= length >= 0
         pairs = np.stack(np.nonzero(near), axis=1)
         steps = np.broadcast_to(length, near.shape)[near].astype(np.int64)
@@ -65,10 +67,14 @@ def _widest_first(lattice: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArra
     That is the steps from the smallest value to the largest, every gap counted as two at most.
     """
     columns = np.ascontiguousarray(lattice.T)
-    gaps = np.diff(np.sort(columns, axis=1), axis=1).view(np.uint32)  # which may exceed an int32
-    reach = np.minimum(gaps, 2).sum(axis=1, dtype=np.int64)
+    reach = np.array([np.minimum(_gaps(np.sort(column)), 2).sum() for column in columns], np.int64)
     order = np.argsort(-reach, kind="stable")
     return columns[order], reach[order]
+
+
+def _gaps(ascending: NDArray[np.int32]) -> NDArray[np.uint32]:
+    """The steps between neighbours, which may exceed an int32: uint32[n - 1]."""
+    return np.diff(ascending).view(np.uint32)
 
 
 def _near(columns: NDArray[np.int32], first: int) -> NDArray[np.bool_]:
@@ -93,49 +99,61 @@ class _Products:
     """The vectors in their dimensions of few values, ready to be multiplied."""
 
     def __init__(self, columns: NDArray[np.int32]) -> None:
-        self._values = np.ascontiguousarray(_compressed(columns).T.astype(np.uint8))
-        reach = self._values.max(axis=0, initial=0)
-        self._digits = np.concatenate(
-            [self._values[:, reach >= step] >= step for step in range(1, FEW + 1)], axis=1
-        )  # fmt: skip
+        values = np.empty(columns.shape[::-1], np.uint8)
+        for dimension, column in enumerate(columns):
+            values[:, dimension] = _compressed(column)
+        reach = values.max(axis=0, initial=0)
+        digits = np.empty((len(values), int(reach.sum())), np.bool_)
+        end = 0
+        for step in range(1, FEW + 1):
+            start, end = end, end + np.count_nonzero(reach >= step)
+            np.greater_equal(values[:, reach >= step], step, out=digits[:, start:end])
+        self._values, self._digits = _Squares(values), _Squares(digits)
 
     def lengths(self, first: int) -> NDArray[np.float32]:
         """The L1 distances of a block of vectors from itself and all that follow.
 
         -1 where two are more than a step apart somewhere: float32[rows, vectors - first].
         """
-        rows, others = slice(first, first + BLOCK_ROWS), slice(first, None)
-        length = _squares(self._digits, rows, others)
-        length[_squares(self._values, rows, others) != length] = -1
+        length = self._digits.from_block(first)
+        length[self._values.from_block(first) != length] = -1
         return length
 
 
-def _compressed(columns: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The columns moved to 0 and every gap of more than 2 steps made 2: int32[dims, vectors].
+class _Squares:
+    """The squared Euclidean distances between vectors of small integers: |a|**2 + |b|**2 - 2ab."""
+
+    def __init__(self, values: NDArray[np.generic]) -> None:
+        self._values = values
+        self._norms = np.zeros(len(values), np.float32)
+        for start in range(0, values.shape[1], BLOCK_DIGITS):
+            digits = values[:, start : start + BLOCK_DIGITS]
+            self._norms += np.square(digits, dtype=np.uint8).sum(axis=1, dtype=np.float32)
+
+    def from_block(self, first: int) -> NDArray[np.float32]:
+        """From a block of vectors to itself and all that follow: float32[rows, vectors - first]."""
+        count, dims = self._values.shape
+        rows = slice(first, first + BLOCK_ROWS)
+        total = self._norms[rows, None] + self._norms[None, first:]
+        for start in range(0, dims, BLOCK_DIGITS):
+            columns = slice(start, start + BLOCK_DIGITS)
+            these = self._values[rows, columns].astype(np.float32)
+            for other in range(first, count, BLOCK_OTHERS):
+                those = self._values[other : other + BLOCK_OTHERS, columns].astype(np.float32)
+                part = total[:, other - first : other - first + len(those)]
+                part -= 2 * (these @ those.T)
+        return total
+
+
+def _compressed(column: NDArray[np.int32]) -> NDArray[np.int64]:
+    """A column moved to 0 and every gap of more than 2 steps made 2: int64[vectors].
 
     Values are one step apart, or the same, if they were before.
     """
-    order = np.argsort(columns, axis=1, kind="stable")
-    gaps = np.diff(np.take_along_axis(columns, order, axis=1), axis=1).view(np.uint32)
-    ascending = np.zeros_like(columns)
-    np.cumsum(np.minimum(gaps, 2), axis=1, out=ascending[:, 1:])
-    compressed = np.empty_like(columns)
-    np.put_along_axis(compressed, order, ascending, axis=1)
+    order = np.argsort(column, kind="stable")
+    compressed = np.zeros(len(column), np.int64)
+    compressed[order[1:]] = np.cumsum(np.minimum(_gaps(column[order]), 2))
     return compressed
-
-
-def _squares(values: NDArray[np.generic], rows: slice, others: slice) -> NDArray[np.float32]:
-    """The squared Euclidean distances of some rows from some others, of small integers."""
-    total = np.zeros((len(values[rows]), len(values[others])), np.float32)
-    for start in range(0, values.shape[1], BLOCK_DIGITS):
-        these, those = (
-            values[chosen, start : start + BLOCK_DIGITS].astype(np.float32)
-            for chosen in (rows, others)
-        )
-        total += (these * these).sum(axis=1)[:, None]
-        total += (those * those).sum(axis=1)[None, :]
-        total -= 2 * (these @ those.T)
-    return total
 
 
 def _steps(
