@@ -106,7 +106,7 @@ class _Products:
         digits = np.empty((len(values), int(reach.sum())), np.bool_)
         end = 0
         for step in range(1, FEW + 1):
-            start, end = end, end + np.count_nonzero(reach >= step)
+            start, end = end, end + int((reach >= step).sum())
             np.greater_equal(values[:, reach >= step], step, out=digits[:, start:end])
         self._values, self._digits = _Squares(values), _Squares(digits)
 
