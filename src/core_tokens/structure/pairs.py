@@ -9,6 +9,7 @@ digits of a value (3 of 5 is 1 1 1 0 0, and d the digits that differ). All sums 
 integers and below 2**24, so float32 has them exactly, in whatever order they are added.
 """
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -67,14 +68,23 @@ def _widest_first(lattice: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArra
     That is the steps from the smallest value to the largest, every gap counted as two at most.
     """
     columns = np.ascontiguousarray(lattice.T)
-    reach = np.array([np.minimum(_gaps(np.sort(column)), 2).sum() for column in columns], np.int64)
+    reach = np.empty(len(columns), np.int64)
+    for some in _in_blocks(columns):
+        gaps = _gaps(np.sort(columns[some], axis=1))
+        reach[some] = np.minimum(gaps, 2).sum(axis=1, dtype=np.int64)
     order = np.argsort(-reach, kind="stable")
     return columns[order], reach[order]
 
 
+def _in_blocks(columns: NDArray[np.int32]) -> Iterator[slice]:
+    """Blocks of so many columns that each has about BLOCK_VALUES values."""
+    step = max(1, BLOCK_VALUES // max(1, columns.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(columns), step))
+
+
 def _gaps(ascending: NDArray[np.int32]) -> NDArray[np.uint32]:
-    """The steps between neighbours, which may exceed an int32: uint32[n - 1]."""
-    return np.diff(ascending).view(np.uint32)
+    """The steps between neighbours in each row, which may exceed an int32: uint32[rows, n - 1]."""
+    return np.diff(ascending, axis=1).view(np.uint32)
 
 
 def _near(columns: NDArray[np.int32], first: int) -> NDArray[np.bool_]:
@@ -100,8 +110,8 @@ class _Products:
 
     def __init__(self, columns: NDArray[np.int32]) -> None:
         values = np.empty(columns.shape[::-1], np.uint8)
-        for dimension, column in enumerate(columns):
-            values[:, dimension] = _compressed(column)
+        for some in _in_blocks(columns):
+            values[:, some] = _compressed(columns[some]).T
         reach = values.max(axis=0, initial=0)
         digits = np.empty((len(values), int(reach.sum())), np.bool_)
         end = 0
@@ -145,14 +155,15 @@ class _Squares:
         return total
 
 
-def _compressed(column: NDArray[np.int32]) -> NDArray[np.int64]:
-    """A column moved to 0 and every gap of more than 2 steps made 2: int64[vectors].
+def _compressed(columns: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Columns moved to 0 and every gap of more than 2 steps made 2: int64[columns, vectors].
 
     Values are one step apart, or the same, if they were before.
     """
-    order = np.argsort(column, kind="stable")
-    compressed = np.zeros(len(column), np.int64)
-    compressed[order[1:]] = np.cumsum(np.minimum(_gaps(column[order]), 2))
+    order = np.argsort(columns, axis=1, kind="stable")
+    gaps = _gaps(np.take_along_axis(columns, order, axis=1))
+    compressed = np.zeros(columns.shape, np.int64)
+    np.put_along_axis(compressed, order[:, 1:], np.cumsum(np.minimum(gaps, 2), axis=1), axis=1)
     return compressed
 
 
