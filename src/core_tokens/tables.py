@@ -238,16 +238,15 @@ def distances_table(
         measured: the tensors of measurements.safetensors.
         texts: token -> its class and text, None if unknown.
     """
-    vector_of = dict(zip(measured["token_ids"].tolist(), measured["vector_of_token"], strict=True))
-    shown = {name: [plain(value) for value in measured[name]] for name in RULERS}
-    populations = measured["populations"].tolist()
+    tokens, vectors = (measured[name].tolist() for name in ("token_ids", "vector_of_token"))
+    vector_of = dict(zip(tokens, vectors, strict=True))
+    shown = ([plain(value) for value in measured[name]] for name in RULERS)
+    of_vector = list(zip(*shown, measured["populations"].tolist(), strict=True))
     rows = []
     for token in token_ids.tolist():
-        vector = vector_of[token]
-        distances = (shown[name][vector] for name in RULERS)
         known = texts.get(token) if texts else None
         said = (known.kind, known.text or "") if known else ("", "")
-        rows.append((token, *distances, populations[vector], *said))
+        rows.append((token, *of_vector[vector_of[token]], *said))
     return csv_text(("token", *RULERS, "population", "class", "text"), rows)
 
 
