@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-GLANCE = 0.002
-"""Seconds between two looks at the memory."""
+GLANCE = 0.01
+"""Seconds between two looks at the memory, each of which holds the process up a little."""
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 }
@@ -92,14 +93,22 @@ class Command:
                 self.command, cwd=self.folder, env=ENVIRONMENT | self.environment,
                 stdout=output, stderr=errors,
             )  # fmt: skip
-            peak = 0
+            peak, ends = 0, list[float]()
+
+            def wait() -> None:
+                process.wait()
+                ends.append(time.perf_counter())
+
+            waiting = Thread(target=wait)
+            waiting.start()
             try:
-                while process.poll() is None:
+                while waiting.is_alive():
                     peak = max(peak, family_bytes(process.pid))
-                    time.sleep(GLANCE)
-                seconds = time.perf_counter() - start
+                    waiting.join(GLANCE)
             finally:
                 process.kill()
+                waiting.join()
+            seconds = ends[0] - start
             output.seek(0)
             errors.seek(0)
             self.output = output.read()

@@ -1,6 +1,5 @@
 """Writing files so that a final name never stands for half a file."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,4 +86,6 @@ def _remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
     else:
+        import shutil  # some milliseconds that only a stage which writes a folder needs to pay
+
         shutil.rmtree(path, ignore_errors=True)

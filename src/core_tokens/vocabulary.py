@@ -10,6 +10,7 @@ import csv
 import json
 import re
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
@@ -107,7 +108,7 @@ def read_texts(path: Path, token_ids: Iterable[int] = ()) -> dict[int, Token] | 
 def _check_shown(path: Path, tokens: Iterable[tuple[int, Token]]) -> None:
     """Refuse what ``shown`` escapes: a stranger's file goes to a terminal and into pages."""
     for token_id, token in tokens:
-        if token.text is not None and _HIDDEN.search(token.text):
+        if token.text is not None and _hidden().search(token.text):
             raise FileError(
                 f"{path}: token {token_id}",
                 f"{token.text!a}",
@@ -160,8 +161,14 @@ def _class(ranges: Iterable[tuple[int, int]]) -> str:
 
 MARKUP = "<(?=(?i:/script|!--))"
 """What would end a script element: pages such as DVC's put text into one as it is."""
-_HIDDEN = re.compile(f"[{_class(HIDDEN)}]|{MARKUP}")
-_ESCAPED = re.compile(rf"[\\{_class(HIDDEN)}]|{MARKUP}")
+
+
+@cache
+def _hidden(besides: str = "") -> re.Pattern[str]:
+    """What is not shown as itself, and some characters ``besides``; only some stages need it."""
+    return re.compile(f"[{besides}{_class(HIDDEN)}]|{MARKUP}")
+
+
 _SHORT = {"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -172,7 +179,7 @@ def shown(data: bytes) -> str:
     upper-case digits: ``\\``, ``\n``, ``\x1B``, ``\u00AD``, ``\U000E0041``; ``\xE4`` is a byte that
     is not part of UTF-8.
     """
-    return _ESCAPED.sub(_escape, data.decode("utf-8", "surrogateescape"))
+    return _hidden(r"\\").sub(_escape, data.decode("utf-8", "surrogateescape"))
 
 
 def _escape(match: re.Match[str]) -> str:
