@@ -45,7 +45,8 @@ import json, sys, tracemalloc
 from importlib import import_module
 
 run = import_module(f"core_tokens.stages.{sys.argv[1]}").run
-names = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names
+before = set(sys.modules)
+names = {name.partition(".")[0] for name in before} - sys.stdlib_module_names
 opened, calls = set(), 0
 sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
 
@@ -54,13 +55,15 @@ def count(frame, event, argument):
     calls += event in ("call", "c_call")
 
 run("big")  # what happens once in a process is not counted
+late = [name for name in sys.modules if name not in before and name.partition(".")[0] in names]
 sys.setprofile(count)
 run("big")
 sys.setprofile(None)
 tracemalloc.start()
 run("big")
 peak = tracemalloc.get_traced_memory()[1]
-found = {"packages": sorted(names), "opened": sorted(opened), "calls": calls, "peak": peak}
+found = {"packages": sorted(names), "late": late, "opened": sorted(opened), "calls": calls,
+         "peak": peak}
 print(json.dumps(found))
 """
 
@@ -114,6 +117,11 @@ def test_before_the_cut_the_matrix_is_opened_which_is_noticed(stage: str) -> Non
 def test_a_stage_imports_these_packages_and_no_others(stage: str) -> None:
     found = {name for name in costs(False)[stage]["packages"] if not name.startswith("_")}
     assert found - INCIDENTAL == PACKAGES[stage] | {"core_tokens"}
+
+
+@pytest.mark.parametrize("stage", ["measure", "extract"])
+def test_a_stage_loads_nothing_more_once_it_runs(stage: str) -> None:
+    assert costs(False)[stage]["late"] == []
 
 
 @pytest.mark.parametrize("stage", STAGES)
