@@ -13,7 +13,6 @@ from safetensors.numpy import load_file
 
 from benchmarks import functions, workspace
 from benchmarks.pairs import (
-    PAIRS,
     Row,
     Side,
     alternate,

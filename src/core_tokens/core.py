@@ -43,7 +43,7 @@ def check_measurements(measured: Mapping[str, NDArray[Any]]) -> None:
     for name in ("distance_ulp", "distance_steps", "distance_l2"):
         if not (measured[name] >= 0).all():
             raise TensorError(name, "NaN or a negative value", "distances >= 0: measure again")
-    # Without np.unique, which loads all of numpy.ma: a twelfth of what the whole of `extract` takes.
+    # Without np.unique, which loads all of numpy.ma: a twelfth of the whole stage.
     named = ((vector_of_token >= 0) & (vector_of_token < vectors)).all()
     counts = np.bincount(vector_of_token, minlength=vectors) if named else np.zeros(1)
     if not counts.all():
