@@ -1,13 +1,15 @@
 """``core-tokens``: what is not a stage."""
 
 import argparse
+import getpass
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
-from core_tokens import console, models, params, revisions
+from core_tokens import console, models, params, remotes, revisions
 from core_tokens.checkpoint import Which
 from core_tokens.errors import FileError, UsageError
 from core_tokens.files import write_all
@@ -70,6 +72,23 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument(
         "--compare", metavar="REV", help="beside how it was in a commit or an experiment"
     )
+    remote = commands.add_parser("remote", help="where DVC keeps the files for others")
+    actions = remote.add_subparsers(
+        dest="action", required=True, metavar="ACTION", help="add: configure one, the safe way"
+    )
+    new = actions.add_parser("add", help="configure one: verified, and its secrets kept here")
+    new.add_argument("name", metavar="NAME", help="letters, digits, dashes and underscores")
+    new.add_argument(
+        "url", metavar="URL",
+        help="a folder, or ssh://, s3://, webdav://, webdavs://, http://, https://",
+    )  # fmt: skip
+    new.add_argument(
+        "--set", dest="options", metavar="KEY=VALUE", action="append", default=[],
+        help="an option that DVC has for such a remote; the value of KEY alone is asked for",
+    )  # fmt: skip
+    new.add_argument(
+        "--default", action="store_true", help="push to it and pull from it by default"
+    )
     return top
 
 
@@ -78,8 +97,8 @@ def run(arguments: Sequence[str]) -> None:
     given = parser().parse_args(arguments)
     if given.command == "add":
         source = given.embedding if given.source is None else given.source
-        added = models.add(given.name, source, given.tensor, given.cluster_tokens, given.which)
-        print(f"{_described(added)} as {given.name}. To go on:\n")
+        taken = models.add(given.name, source, given.tensor, given.cluster_tokens, given.which)
+        print(f"{_described(taken)} as {given.name}. To go on:\n")
         print("    dvc repro")
         print(f"    git add params.yaml dvc.lock data/{given.name}")
     elif given.command == "remove":
@@ -88,6 +107,10 @@ def run(arguments: Sequence[str]) -> None:
               "`dvc gc --workspace` frees the cache.")  # fmt: skip
     elif given.command == "report":
         _report(given.names, given.output, given.compare)
+    elif given.command == "remote":
+        options = dict(_option(option) for option in given.options)
+        added = remotes.add(given.name, given.url, options, default=given.default)
+        print(remotes.describe(added))
     else:
         settings = params.load()
         if given.name is not None:
@@ -113,6 +136,15 @@ def _report(names: Sequence[str], output: Path, compare: str | None) -> None:
     text = page.page([sides.read(name, revision) for name in wanted for revision in both])
     write_all({output: text})
     print(f"Wrote {output} ({tqdm.format_sizeof(len(text.encode()), 'B')}).")
+
+
+def _option(given: str) -> tuple[str, str]:
+    """KEY=VALUE, or KEY and what is typed, unseen; a line of what is not a terminal."""
+    key, equals, value = given.partition("=")
+    if equals:
+        return key, value
+    typed = getpass.getpass(f"{key}: ") if sys.stdin.isatty() else sys.stdin.readline()
+    return key, typed.removesuffix("\n")
 
 
 def _described(added: models.Added) -> str:
