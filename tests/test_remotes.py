@@ -213,8 +213,8 @@ def test_the_extra_is_one_that_this_project_has(scheme: str) -> None:
     assert extra is None or f'\n{extra} = ["dvc[{extra}]"]' in project
 
 
-def test_only_what_dvc_can_push_to_is_called_so(project: Project) -> None:
-    assert "not push" in project.command_here("remote", "add", "mirror", "https://host/x").out
+def test_where_one_can_rarely_push_it_is_said(project: Project) -> None:
+    assert "let one push" in project.command_here("remote", "add", "mirror", "https://host/x").out
     assert "push" not in project.command_here("remote", "add", "team", "ssh://host/x").out
 
 

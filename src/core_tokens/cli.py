@@ -97,8 +97,8 @@ def run(arguments: Sequence[str]) -> None:
     given = parser().parse_args(arguments)
     if given.command == "add":
         source = given.embedding if given.source is None else given.source
-        taken = models.add(given.name, source, given.tensor, given.cluster_tokens, given.which)
-        print(f"{_described(taken)} as {given.name}. To go on:\n")
+        added = models.add(given.name, source, given.tensor, given.cluster_tokens, given.which)
+        print(f"{_described(added)} as {given.name}. To go on:\n")
         print("    dvc repro")
         print(f"    git add params.yaml dvc.lock data/{given.name}")
     elif given.command == "remove":
@@ -108,9 +108,7 @@ def run(arguments: Sequence[str]) -> None:
     elif given.command == "report":
         _report(given.names, given.output, given.compare)
     elif given.command == "remote":
-        options = dict(_option(option) for option in given.options)
-        added = remotes.add(given.name, given.url, options, default=given.default)
-        print(remotes.describe(added))
+        _add_remote(given.name, given.url, given.options, given.default)
     else:
         settings = params.load()
         if given.name is not None:
@@ -136,6 +134,20 @@ def _report(names: Sequence[str], output: Path, compare: str | None) -> None:
     text = page.page([sides.read(name, revision) for name in wanted for revision in both])
     write_all({output: text})
     print(f"Wrote {output} ({tqdm.format_sizeof(len(text.encode()), 'B')}).")
+
+
+def _add_remote(name: str, url: str, options: Sequence[str], default: bool) -> None:
+    """Configure a remote; say what was done, and what is left to do."""
+    added = remotes.add(name, url, dict(map(_option, options)), default=default)
+    print(f"Added the remote {added.name}, {added.url}: what is pulled from it is verified.")
+    if added.default:
+        print("It is the default remote now.")
+    if added.secrets:
+        print(f"Kept {', '.join(added.secrets)} in {remotes.LOCAL_CONFIG}, which stays here.")
+    if not added.kind.writable:
+        print("Few such servers let one push: fill it through another remote.")
+    if not added.installed:
+        print(f"It needs: pip install -c constraints.txt -e '.[{added.kind.extra}]'")
 
 
 def _option(given: str) -> tuple[str, str]:

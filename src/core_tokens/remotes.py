@@ -23,7 +23,7 @@ class Kind:
     Attributes:
         extra: of this project, None where DVC itself is enough.
         module: what the extra brings.
-        writable: whether DVC can push to it.
+        writable: whether one usually may push to it.
     """
 
     extra: str | None
@@ -102,8 +102,7 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
     try:
         config = Config(str(CONFIG.parent))
         if name in config["remote"]:
-            there = config["remote"][name].get("url")
-            raise UsageError(command, f"a remote of that name, {there}", "a name not in use")
+            raise UsageError(command, "a remote of that name", "a name not in use")
         with config.edit("repo") as edited:
             edited["remote"][name] = shared
             if default:
@@ -168,8 +167,8 @@ def _folder(command: str, given: str) -> str:
 
 def _explain(command: str, message: str) -> CoreTokensError:
     """A message of DVC's about its configuration."""
-    what, _, where = message.partition(" for dictionary value @ ")
-    what, _, where = what.partition(" @ ") if not where else (what, "", where)
+    what, _, where = message.partition(" @ ")
+    what = what.removesuffix(" for dictionary value")
     key = where.rpartition("['")[2].removesuffix("']")
     if what.startswith("extra keys") and key:
         return UsageError(command, f"the option {key!r}", "one of this kind: dvc remote modify -h")
@@ -183,21 +182,8 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _restore(path: Path, content: bytes | None) -> None:
+    """Have a file as it was, in place: one of secrets keeps its mode."""
     if content is None:
         path.unlink(missing_ok=True)
     elif _bytes(path) != content:
         path.write_bytes(content)
-
-
-def describe(added: Added) -> str:
-    """What was done, and what is left to do."""
-    lines = [f"Added the remote {added.name}, {added.url}: what is pulled from it is verified."]
-    if added.default:
-        lines.append("It is the default remote now.")
-    if added.secrets:
-        lines.append(f"Kept {', '.join(added.secrets)} in {LOCAL_CONFIG}, which stays here.")
-    if not added.kind.writable:
-        lines.append("DVC can pull from it, not push: fill it through another remote.")
-    if not added.installed:
-        lines.append(f"It needs: pip install -c constraints.txt -e '.[{added.kind.extra}]'")
-    return "\n".join(lines)
