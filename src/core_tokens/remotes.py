@@ -167,11 +167,11 @@ def _folder(command: str, given: str) -> str:
 
 def _explain(command: str, message: str) -> CoreTokensError:
     """A message of DVC's about its configuration."""
-    what, _, where = message.partition(" @ ")
+    what, _, where = message.removeprefix("config file error: ").partition(" @ ")
     what = what.removesuffix(" for dictionary value")
     key = where.rpartition("['")[2].removesuffix("']")
     if what.startswith("extra keys") and key:
-        return UsageError(command, f"the option {key!r}", "one of this kind: dvc remote modify -h")
+        return UsageError(command, f"the option {key!r}", "one that DVC has for such a remote")
     if key:
         return UsageError(command, f"a value of {key!r} that does not fit ({what})", "another")
     return FileError(CONFIG, message, "what DVC can read")
