@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from core_tokens import console
-from core_tokens.commands import add, remote, remove, report, summary
+from core_tokens.commands import add, doctor, remote, remove, report, summary
 from core_tokens.errors import UsageError
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
     "summary": summary,
     "report": report,
     "remote": remote,
+    "doctor": doctor,
 }
 
 

@@ -65,7 +65,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     beside, before = (folder.with_name(f".{folder.name}{end}") for end in (".tmp", ".old.tmp"))
     try:
         for path in (beside, before):
-            _remove(path)
+            remove(path)
         beside.mkdir(parents=True)
         write_all({beside / name: content for name, content in contents.items()})
         if folder.is_symlink() or folder.exists():
@@ -78,10 +78,10 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
             raise
     finally:
         for path in (beside, before):
-            _remove(path)
+            remove(path)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file, a link or a folder, if there is one."""
     if path.is_symlink() or path.is_file():
         path.unlink()
