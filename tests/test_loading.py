@@ -1,5 +1,6 @@
 import gc
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -325,6 +326,18 @@ def test_a_remote_that_is_not_configured_is_refused(team: Team) -> None:
 def test_another_framework_is_refused(team: Team) -> None:
     with pytest.raises(UsageError, match="'np' or 'pt'"):
         core_tokens.load(team.project.path, framework="tf")  # type: ignore[arg-type]
+
+
+def test_the_lines_of_the_readme_run_as_they_are(team: Team, capsys: Any) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (lines,) = [
+        block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "load(" in block
+    ]
+    lines = lines.replace("https://host/team/cores.git", team.url).replace("qwen3-4b", "tiny")
+    there: dict[str, Any] = {"core_tokens": core_tokens}
+    exec(lines, there)
+    assert there["core"].core_tokens == 11
+    assert team.narrow in capsys.readouterr().out
 
 
 # ---- what it costs -------------------------------------------------------------------------------

@@ -148,7 +148,17 @@ def load_vectors(
 ) -> LoadedVectors:
     """Load the distinct vectors of a model's cluster, with their populations and distances.
 
-    Arguments and errors are those of ``load``.
+    Args:
+        repo: as for ``load``, and so are all others.
+        model: its name.
+        rev: a revision.
+        remote: a DVC remote.
+        framework: "np" or "pt".
+
+    Raises:
+        UsageError: as ``load`` does.
+        FileError: likewise.
+        TensorError: the file holds no measurements.
     """
     convert = _converter(framework)
     with _opened(repo, rev, remote) as project:
