@@ -2,17 +2,18 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from core_tokens import console
-from core_tokens.commands import add, doctor, remote, remove, report, summary
+from core_tokens.commands import add, diff, doctor, remote, remove, report, summary
 from core_tokens.errors import UsageError
 
-COMMANDS = {
+COMMANDS: dict[str, Any] = {
     "add": add,
     "remove": remove,
     "summary": summary,
     "report": report,
+    "diff": diff,
     "remote": remote,
     "doctor": doctor,
 }
@@ -38,10 +39,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Carry out one command line."""
+def run(arguments: Sequence[str]) -> int | None:
+    """Carry out one command line; the exit code, where a command has one of its own."""
     given = parser().parse_args(arguments)
-    COMMANDS[given.command].run(given)
+    code: int | None = COMMANDS[given.command].run(given)
+    return code
 
 
 def main() -> int:
