@@ -33,11 +33,12 @@ def run(given: argparse.Namespace) -> None:
     """Configure a remote; say what was done, and what is left to do."""
     options = dict(map(_option, given.options))
     added = remotes.add(given.name, given.url, options, default=given.default)
-    print(f"Added the remote {added.name}, {added.url}: what is pulled from it is verified.")
+    done = "The remote was there already:" if added.known else "Added the remote"
+    print(f"{done} {added.name}, {added.url}: what is pulled from it is verified.")
     if added.default:
         print("It is the default remote now.")
-    if added.secrets:
-        print(f"Kept {', '.join(added.secrets)} in {remotes.LOCAL_CONFIG}, which stays here.")
+    if added.own:
+        print(f"Kept {', '.join(added.own)} in {remotes.LOCAL_CONFIG}, which stays here.")
     if not added.kind.writable:
         print("Few such servers let one push: fill it through another remote.")
     if not added.installed:
