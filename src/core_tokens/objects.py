@@ -89,9 +89,8 @@ class Store:
             with fs.open(path, "rb") as file:
                 return _wrong_hash(file, tracked.oid)
         except FileNotFoundError as error:
-            # Of a web server any trouble is a file not found; what it was stands behind it.
-            if error.__cause__ is not None and not isinstance(error.__cause__, FileNotFoundError):
-                raise error.__cause__ from None
+            if trouble := _of_the_web(error):
+                raise trouble from None
             return None
 
     def read_list(self, oid: str) -> list[tuple[str, str]]:
@@ -123,8 +122,12 @@ def tracked(repo: Any, stores: Sequence[Store]) -> Iterator[Tracked]:
         if not info.isdir:
             continue
         for store in stores:
-            if store.state(whole) == "":
-                for name, part in store.read_list(oid):
+            try:
+                found = store.read_list(oid) if store.state(whole) == "" else None
+            except Exception:  # of a remote, whose trouble is told where it is looked at itself
+                continue
+            if found is not None:
+                for name, part in found:
                     yield Tracked(path / name, part, None, target, cached, oid)
                 break
 
@@ -156,6 +159,15 @@ def locked(repo: Any) -> Iterator[None]:
 
     with lock_repo(repo):
         yield
+
+
+def _of_the_web(error: FileNotFoundError) -> BaseException | None:
+    """What stands behind a file that was not found: of a web server any trouble is called so."""
+    from aiohttp import ClientError
+
+    cause = error.__cause__
+    web = isinstance(cause, ClientError | TimeoutError) and getattr(cause, "status", 0) != 404
+    return cause if web else None
 
 
 def _wrong_size(size: int | None, expected: int | None) -> str:

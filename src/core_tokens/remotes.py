@@ -93,11 +93,14 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
         raise FileError(CONFIG, "no such file", "a DVC project here (dvc init)")
     kind, url, given = _taken_apart(command, url)
     given |= options
-    for key, value in given.items():
+    for key, value in {"URL": url, **given}.items():
         if key in ("url", "verify"):
             raise UsageError(command, f"the option {key!r}", "it as it is: this command sets it")
         if not value:
             raise UsageError(command, f"no value of {key!r}", f"{key}=VALUE")
+        if not value.isascii() or not value.isprintable() or "%(" in value:
+            expected = "printable ASCII without %(, which is all that DVC's configuration takes"
+            raise UsageError(command, f"a value of {key!r} with other characters", expected)
     before = {path: _bytes(path) for path in (CONFIG, LOCAL_CONFIG)}
     try:
         config = Config(str(CONFIG.parent))
