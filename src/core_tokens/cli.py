@@ -12,7 +12,7 @@ from tqdm import tqdm
 from core_tokens import console, models, params, remotes, revisions
 from core_tokens.checkpoint import Which
 from core_tokens.errors import FileError, UsageError
-from core_tokens.files import write_all
+from core_tokens.files import sweep, write_all
 from core_tokens.summary import summary, table
 
 
@@ -95,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> None:
     """Carry out one command line."""
     given = parser().parse_args(arguments)
+    if params.PATH.is_file():
+        sweep(Path(), *Path("data").glob("**/"))
     if given.command == "add":
         source = given.embedding if given.source is None else given.source
         added = models.add(given.name, source, given.tensor, given.cluster_tokens, given.which)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core_tokens.errors import FileError, UsageError
+from core_tokens.files import read_bytes
 
 WORKSPACE = "workspace"
 
@@ -31,7 +32,7 @@ class Revision:
             shown = _git("show", f"{self.commit}:./{path.as_posix()}")
             return shown.stdout if shown.returncode == 0 else None
         try:
-            return path.read_bytes()
+            return read_bytes(path)
         except FileNotFoundError:
             return None
         except OSError as error:
