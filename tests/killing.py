@@ -1,0 +1,173 @@
+"""Runs that are killed: a warm process forks them, so that the moment falls into the work itself.
+
+As a program: a line of JSON per run on stdin, a line of JSON with how it ended on stdout.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import core_tokens.stages  # noqa: F401  (which keeps OpenBLAS from starting threads)
+from core_tokens import cli, console
+from core_tokens.files import TEMPORARY
+from core_tokens.stages import analyse, cluster, draw, extract, fetch, measure
+
+STAGES: dict[str, Callable[[str], None]] = {
+    "fetch": fetch.run, "cluster": cluster.run, "measure": measure.run, "extract": extract.run,
+    "analyse": analyse.run, "draw": draw.run,
+}  # fmt: skip
+OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        killed: or it was done before.
+        code: of exit, if it was not killed.
+        seconds: from the start of the work to the end.
+        printed: on stdout and stderr.
+    """
+
+    killed: bool
+    code: int
+    seconds: float
+    printed: str
+
+
+class Warm:
+    """A process that has imported everything and forks the runs."""
+
+    def __init__(self, home: Path) -> None:
+        """Git and DVC keep what is theirs in ``home``."""
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(home), "XDG_CACHE_HOME": str(home), "XDG_CONFIG_HOME": str(home),
+            "DVC_SITE_CACHE_DIR": str(home / "site-cache"), "DVC_NO_ANALYTICS": "1",
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            env=environment,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Warm":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self._process.communicate(timeout=60)
+
+    def run(
+        self, folder: Path, *arguments: str, after: float | None = None, at: int | None = None
+    ) -> Ended:
+        """Run a command in a folder, and kill it and all that it started.
+
+        Args:
+            folder: of the project.
+            arguments: STAGE MODEL, ``core-tokens`` or ``dvc`` with what follows.
+            after: seconds until it is killed; None lets it end.
+            at: the file operation in the folder before which it is killed, counted from 0. The
+                pictures are then drawn by nobody: that takes a second, and touches no file.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        wanted = {"folder": str(folder), "arguments": arguments, "after": after, "at": at}
+        print(json.dumps(wanted), file=self._process.stdin)
+        return Ended(**json.loads(self._process.stdout.readline()))
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """What is named as temporary files are."""
+    return [path for path in folder.rglob("*") if TEMPORARY.fullmatch(path.name)]
+
+
+def _work(arguments: list[str], begun: Callable[[], None]) -> int:
+    sys.argv = arguments
+    if arguments[0] == "dvc":
+        from dvc.cli import main
+
+        begun()
+        return int(main(arguments[1:]))
+    begun()
+    if arguments[0] == "core-tokens":
+        return console.run(cli.run, arguments[1:])
+    return console.run_stage(STAGES[arguments[0]])
+
+
+def _not_drawn(specification: object, _: str) -> bytes:
+    return json.dumps(specification).encode()
+
+
+def _kill_before(nth: int, folder: str) -> None:
+    """End this process, and what it started, before an operation on a file of the folder."""
+    seen = 0
+
+    def hook(event: str, given: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if event not in OPERATIONS or not isinstance(given[0], (str, os.PathLike)):
+            return
+        if os.path.abspath(given[0]).startswith(folder):  # noqa: PTH100
+            if seen == nth:
+                os.killpg(0, signal.SIGKILL)
+            seen += 1
+
+    vars(draw).update(specification=lambda *given: given, rendered=_not_drawn)
+    sys.addaudithook(hook)
+
+
+def _forked(wanted: dict[str, Any]) -> dict[str, Any]:
+    reading, writing = os.pipe()
+    log = Path(wanted["folder"]).with_name("printed")
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            os.setpgid(0, 0)
+            os.chdir(wanted["folder"])
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+
+            def begun() -> None:
+                os.write(writing, b"!")
+                if wanted["at"] is not None:
+                    _kill_before(wanted["at"], wanted["folder"] + os.sep)
+
+            code = _work(wanted["arguments"], begun)
+            sys.stdout.flush()
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(writing)
+    os.read(reading, 1)
+    start = time.perf_counter()
+    if wanted["after"] is not None:
+        time.sleep(wanted["after"])
+        os.killpg(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    seconds = time.perf_counter() - start
+    os.close(reading)
+    killed = os.WIFSIGNALED(status)
+    code = 0 if killed else os.WEXITSTATUS(status)
+    printed = log.read_text(errors="replace")
+    return {"killed": killed, "code": code, "seconds": seconds, "printed": printed}
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(_forked(json.loads(line))), flush=True)
