@@ -129,7 +129,7 @@ def _kill_before(nth: int, folder: str) -> None:
 
 def _forked(wanted: dict[str, Any]) -> dict[str, Any]:
     reading, writing = os.pipe()
-    log = Path(wanted["folder"]).with_name("printed")
+    log = Path(os.environ["HOME"], "printed")
     child = os.fork()
     if child == 0:
         code = 70

@@ -21,7 +21,7 @@ from repository import save
 
 SEED = int(os.environ.get("CORE_TOKENS_SEED", "6"))
 KILLS = {"fetch": 40, "cluster": 30, "cluster-at": 20, "measure": 30, "extract": 40, "analyse": 30,
-         "draw": 12}  # fmt: skip
+         "draw": 8}  # fmt: skip
 """At random moments, of each stage."""
 OUTPUTS = {
     "fetch": ("W.safetensors", "vocab.json", "source.json"),
