@@ -4,7 +4,9 @@ As a program: a line of JSON per run on stdin, a line of JSON with how it ended 
 """
 
 import json
+import mmap  # noqa: F401  (which another user may not find)
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -47,7 +49,7 @@ class Ended:
 class Warm:
     """A process that has imported everything and forks the runs."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, umask: int = -1) -> None:
         """Git and DVC keep what is theirs in ``home``."""
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -58,7 +60,7 @@ class Warm:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-            env=environment,
+            env=environment, umask=umask,
         )  # fmt: skip
 
     def __enter__(self) -> "Warm":
@@ -70,8 +72,9 @@ class Warm:
         self._process.communicate(timeout=60)
 
     def run(
-        self, folder: Path, *arguments: str, after: float | None = None, at: int | None = None
-    ) -> Ended:
+        self, folder: Path, *arguments: str, after: float | None = None, at: int | None = None,
+        user: int | None = None,
+    ) -> Ended:  # fmt: skip
         """Run a command in a folder, and kill it and all that it started.
 
         Args:
@@ -80,17 +83,21 @@ class Warm:
             after: seconds until it is killed; None lets it end.
             at: the file operation in the folder before which it is killed, counted from 0. The
                 pictures are then drawn by nobody: that takes a second, and touches no file.
+            user: as whom, if not as the one who runs the tests.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        wanted = {"folder": str(folder), "arguments": arguments, "after": after, "at": at}
+        wanted = {
+            "folder": str(folder), "arguments": arguments, "after": after, "at": at, "user": user,
+        }  # fmt: skip
         print(json.dumps(wanted), file=self._process.stdin)
         return Ended(**json.loads(self._process.stdout.readline()))
 
 
 def temporary_files(folder: Path) -> list[Path]:
     """What is named as temporary files are."""
-    return [path for path in folder.rglob("*") if TEMPORARY.fullmatch(path.name)]
+    paths = [*folder.iterdir(), *folder.glob("data/**/*")]
+    return [path for path in paths if TEMPORARY.fullmatch(path.name)]
 
 
 def _work(arguments: list[str], begun: Callable[[], None]) -> int:
@@ -139,6 +146,8 @@ def _forked(wanted: dict[str, Any]) -> dict[str, Any]:
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(output, 1)
             os.dup2(output, 2)
+            if wanted["user"] is not None:
+                os.setuid(wanted["user"])
 
             def begun() -> None:
                 os.write(writing, b"!")
@@ -156,8 +165,8 @@ def _forked(wanted: dict[str, Any]) -> dict[str, Any]:
     os.close(writing)
     os.read(reading, 1)
     start = time.perf_counter()
-    if wanted["after"] is not None:
-        time.sleep(wanted["after"])
+    if wanted["after"] is not None:  # or when the child closes its end
+        select.select([reading], [], [], wanted["after"])
         os.killpg(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     seconds = time.perf_counter() - start

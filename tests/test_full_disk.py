@@ -191,9 +191,8 @@ def test_what_needs_more_room_than_there_is_can_be_repeated(
             assert content == expected[name], name
         check_cache(other.path)
         disk.clear()
-        print(
-            f"pull with {pages} pages: {ended.printed.splitlines()[-1]}; mended {mended(other.path)}"
-        )
+        last = ended.printed.splitlines()[-1]
+        print(f"pull with {pages} pages: {last}; mended {mended(other.path)}")
     succeed(warm, other.path, "dvc", "pull")
     assert without_dvcs(tree(other.path)) == expected
     assert other.git_status() == ""

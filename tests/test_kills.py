@@ -38,11 +38,10 @@ Tree = dict[str, bytes]
 
 
 def tree(folder: Path) -> Tree:
-    """Every file of a project by its path, those of Git and DVC apart."""
+    """Every file that stages and commands may write, by its path."""
+    paths = [*folder.iterdir(), *folder.glob("data/**/*")]
     return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] not in (".git", ".dvc")
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths) if path.is_file()
     }
 
 
