@@ -35,14 +35,14 @@ READ = {
                             "data/tiny/core_tokens.safetensors", "data/tiny/measure.json",
                             "data/tiny/tokens.csv"),
     "core-tokens report": ("params.yaml", "data/tiny/structure.json", "data/tiny/plots/kinds.csv",
-                           "data/tiny/halo.csv", "data/tiny/source.json", "dvc.lock"),
+                           "data/tiny/halo.csv"),
     "core-tokens add own source": ("params.yaml", "source/model.safetensors"),
     "core-tokens add own source/model.safetensors --cluster-tokens ids": (
         "source/model.safetensors", "ids"),
 }  # fmt: skip
 """The inputs of each command."""
 OPTIONAL = {"vocab.json", "tokens.csv", "source.json", "config.json", "tokenizer.json",
-            "measure.json", "dvc.lock"}  # fmt: skip
+            "measure.json"}  # fmt: skip
 """What need not be there: then a link to nowhere stands for nothing."""
 BESIDE = {"config.json", "tokenizer.json"}
 """What lies beside a checkpoint, and is looked at only if it is a file."""
@@ -93,7 +93,6 @@ def template(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ended = warm.run(folder, stage, "tiny")
         assert (ended.code, ended.printed) == (0, ""), ended
     shutil.copyfile(folder / "data/tiny/cluster_tokens.safetensors", folder / "ids")
-    (folder / "dvc.lock").write_text("schema: '2.0'\n")
     if os.getuid() == 0:
         for path in [folder, *folder.rglob("*")]:
             os.chown(path, NOBODY, NOBODY)
