@@ -20,8 +20,8 @@ from project import PARAMS, Project
 from repository import save
 
 SEED = int(os.environ.get("CORE_TOKENS_SEED", "6"))
-KILLS = {"fetch": 40, "cluster": 30, "cluster-at": 20, "measure": 30, "extract": 40, "analyse": 30,
-         "draw": 8}  # fmt: skip
+KILLS = {"fetch": 50, "cluster": 40, "cluster-at": 20, "measure": 40, "extract": 45, "analyse": 40,
+         "draw": 5}  # fmt: skip
 """At random moments, of each stage."""
 OUTPUTS = {
     "fetch": ("W.safetensors", "vocab.json", "source.json"),
@@ -187,7 +187,7 @@ def test_a_stage_that_is_killed_at_any_moment_leaves_whole_files_and_is_mended(
         killed += ended.killed
         with_left += case.check_killed(warm, before)
     print(f"seed {SEED}: {stage} killed {killed} times, {with_left} with temporary files left")
-    assert killed > KILLS[stage] // 4
+    assert killed > KILLS[stage] // 5
 
 
 @pytest.mark.parametrize("stage", OUTPUTS)
