@@ -4,6 +4,7 @@ As a program: a line of JSON per run on stdin, a line of JSON with how it ended 
 """
 
 import ctypes
+import io
 import json
 import mmap  # noqa: F401  (which another user may not find)
 import os
@@ -124,17 +125,26 @@ def _kill_before(nth: int, folder: str) -> None:
     """End this process, and what it started, before an operation on a file of the folder."""
     seen = 0
 
-    def hook(event: str, given: tuple[Any, ...]) -> None:
+    def count() -> None:
         nonlocal seen
-        if event not in OPERATIONS or not isinstance(given[0], (str, os.PathLike)):
-            return
-        if os.path.abspath(given[0]).startswith(folder):  # noqa: PTH100
-            if seen == nth:
-                os.killpg(0, signal.SIGKILL)
-            seen += 1
+        if seen == nth:
+            os.killpg(0, signal.SIGKILL)
+        seen += 1
+
+    def hook(event: str, given: tuple[Any, ...]) -> None:
+        if event in OPERATIONS and isinstance(given[0], (str, os.PathLike)):
+            path = os.path.abspath(given[0])  # noqa: PTH100
+            if path.startswith(folder):
+                count()
+
+    def profile(_: object, event: str, called: Any) -> None:
+        writes = event == "c_call" and called.__name__ == "write"
+        if writes and isinstance(called.__self__, io.BufferedWriter):
+            count()
 
     vars(draw).update(specification=lambda *given: given, rendered=_not_drawn)
     sys.addaudithook(hook)
+    sys.setprofile(profile)
 
 
 def _forked(wanted: dict[str, Any]) -> dict[str, Any]:
