@@ -15,7 +15,7 @@ from killing import Warm, temporary_files
 from repository import Repository, empty_project, save, small_matrix
 from test_kills import SEED, restore, tree
 
-ADDED, REMOVED, REPORTED, REPRODUCED = 10, 12, 3, 3
+ADDED, REMOVED, REPORTED, REPRODUCED = 6, 12, 2, 3
 """Kills of each command."""
 
 

@@ -21,7 +21,7 @@ from repository import save
 
 SEED = int(os.environ.get("CORE_TOKENS_SEED", "6"))
 KILLS = {"fetch": 50, "cluster": 40, "cluster-at": 20, "measure": 40, "extract": 45, "analyse": 40,
-         "draw": 5}  # fmt: skip
+         "draw": 4}  # fmt: skip
 """At random moments, of each stage."""
 OUTPUTS = {
     "fetch": ("W.safetensors", "vocab.json", "source.json"),
