@@ -8,8 +8,12 @@ import os
 from hypothesis import settings
 
 from pages import chromium, default_report, repository, texts, texts_project
+from team import first, remote, server, team_project
 
-__all__ = ["chromium", "default_report", "repository", "texts", "texts_project"]
+__all__ = [
+    "chromium", "default_report", "first", "remote", "repository", "server", "team_project",
+    "texts", "texts_project",
+]  # fmt: skip
 
 settings.register_profile(
     "core-tokens", deadline=None, derandomize="CI" in os.environ, print_blob=True

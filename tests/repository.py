@@ -38,7 +38,9 @@ class Repository:
 
     path: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, typed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command here with this Python's programs first on the path."""
         home = self.path.parent / f"{self.path.name}-home"
         home.mkdir(exist_ok=True)
@@ -54,8 +56,9 @@ class Repository:
             "GIT_COMMITTER_EMAIL": "tester@example.org",
         }
         done = subprocess.run(
-            command, cwd=self.path, env=environment, capture_output=True, text=True, check=False
-        )
+            command, cwd=self.path, env=environment, capture_output=True, text=True, check=False,
+            input=typed,
+        )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}")
         return done

@@ -56,7 +56,7 @@ def test_arrays_are_measured_without_importing_torch() -> None:
 
 
 def test_the_names_of_the_package_are_there_and_no_others() -> None:
-    assert core_tokens.__all__ == ["core_within", "measure"]
+    assert core_tokens.__all__ == ["core_within", "load", "load_vectors", "measure"]
     assert set(core_tokens.__all__) <= set(dir(core_tokens))
     assert core_tokens.measure.__module__ == "core_tokens.api"
     for name in core_tokens.__all__:

@@ -377,9 +377,11 @@ class OnHub(Repository):
 
     settings: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, typed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         settings = [f"{name}={value}" for name, value in self.settings.items()]
-        return super().run("env", *settings, *command, check=check)
+        return super().run("env", *settings, *command, check=check, typed=typed)
 
     def edit(self, old: str, new: str) -> None:
         """Replace what stands once in params.yaml."""

@@ -98,7 +98,7 @@ def test_every_core_tokens_command_is_described() -> None:
 
 
 def test_the_lines_for_a_program_run_as_they_are() -> None:
-    (lines,) = blocks("python")
+    lines, _ = blocks("python")  # the other is run where there is a project to load from
     model = SimpleNamespace(lm_head=torch.nn.Linear(4, 8))
     there: dict[str, Any] = {"model": model, "token_ids": [2, 3]}
     exec(lines, there)

@@ -122,6 +122,30 @@ def test_a_value_that_is_not_given_is_read(
     assert local() == {"team": {"password": "typed"}}
 
 
+def test_the_second_of_a_team_adds_what_is_their_own(project: Project) -> None:
+    url = "webdavs://host/core-tokens"
+    project.command_here("remote", "add", "team", url, "--set", "user=ada", "--set", "password=a")
+    before = Path(".dvc/config").read_bytes()
+    Path(".dvc/config.local").unlink()
+    done = project.command_here(
+        "remote", "add", "team", url, "--set", "user=bob", "--set", "password=b"
+    )
+    assert (done.code, done.err) == (0, "")
+    assert "was there already: team" in done.out
+    assert "Kept password, user in .dvc/config.local" in done.out
+    assert local() == {"team": {"user": "bob", "password": "b"}}
+    assert Path(".dvc/config").read_bytes() == before
+    project.command_here("remote", "add", "team", url, "--set", "password=c", "--default")
+    assert local() == {"team": {"user": "bob", "password": "c"}}
+    assert shared()["core"]["remote"] == "team"
+    for other in (f"{url}/elsewhere", "s3://bucket"):
+        check_refusal(
+            project.command_here("remote", "add", "team", other, "--set", "password=c"),
+            "a name not in use",
+        )
+    check_refusal(project.command_here("remote", "add", "team", url), "options of your own")
+
+
 @pytest.mark.parametrize(
     ("name", "url", "options", "mention"),
     [
@@ -130,6 +154,10 @@ def test_a_value_that_is_not_given_is_read(
         ('a"]', "/srv/x", [], "letters, digits"),
         ("shared-folder", "/srv/x", [], "a name not in use"),
         ("SHARED-folder", "/srv/x", [], "a name not in use"),
+        ("team", "/srv/für-alle", [], "printable ASCII"),
+        ("team", "ssh://host/x", ["password=für alle"], "printable ASCII"),
+        ("team", "ssh://host/x", ["keyfile=a\nb"], "printable ASCII"),
+        ("team", "ssh://host/x", ["password=%(x)s"], "without %("),
         ("team", "", [], "a folder, or a URL"),
         ("team", "ftp://host/x", [], "ssh://"),
         ("team", "gs://bucket/x", [], "ssh://"),

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from core_tokens.errors import CoreTokensError, UsageError
 
 
-def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> int:
+def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Call ``main`` with the arguments of the command line and return the exit code.
 
-    0 on success; 1, after one line on stderr, on any CoreTokensError and on what the operating
-    system refuses; 130 on an interrupt, 143 on SIGTERM. Anything else is a bug and keeps its
-    traceback.
+    0 on success, unless ``main`` returns another; 1, after one line on stderr, on any
+    CoreTokensError and on what the operating system refuses; 130 on an interrupt, 143 on SIGTERM.
+    Anything else is a bug and keeps its traceback.
     """
     # Ended by a batch system or a shutdown, a run takes its temporary files along.
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        main(sys.argv[1:] if arguments is None else arguments)
+        code = main(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except CoreTokensError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -34,7 +34,7 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         print("error: interrupted", file=sys.stderr)
         return 130
     else:
-        return 0
+        return code or 0
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 1

@@ -120,10 +120,10 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     write_all({folder / name: content for name, content in contents.items()})
     for path in folder.iterdir():
         if path.name not in contents and not TEMPORARY.fullmatch(path.name):
-            _remove(path)
+            remove(path)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file, a link or a folder."""
     if path.is_dir() and not path.is_symlink():
         import shutil  # some milliseconds that only a stage which clears a folder needs to pay

@@ -51,16 +51,18 @@ class Added:
         name: of the remote.
         url: without a password.
         kind: what it takes to reach it.
+        known: whether it was configured before, and only what is one's own is new.
         default: whether it is now the default remote.
-        secrets: the options that went to .dvc/config.local, by name.
+        own: the options that went to .dvc/config.local, by name.
         installed: whether what it takes is there.
     """
 
     name: str
     url: str
     kind: Kind
+    known: bool
     default: bool
-    secrets: tuple[str, ...]
+    own: tuple[str, ...]
     installed: bool
 
 
@@ -71,7 +73,8 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
     URL is a secret too.
 
     Args:
-        name: letters, digits, dashes and underscores; not in use.
+        name: letters, digits, dashes and underscores. Of a remote that is configured already, for
+            the second of a team say, all ``options`` are one's own.
         url: a folder, or ssh://, s3://, webdav://, webdavs://, http:// or https://.
         options: of DVC for that kind of remote, see ``dvc remote modify``.
         default: whether ``dvc push`` and ``dvc pull`` are to use it unless told otherwise.
@@ -90,37 +93,42 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
         raise FileError(CONFIG, "no such file", "a DVC project here (dvc init)")
     kind, url, given = _taken_apart(command, url)
     given |= options
-    secrets = {key: value for key, value in given.items() if key in SECRETS}
-    shared = {"url": url, "verify": "true"}
-    shared |= {key: value for key, value in given.items() if key not in SECRETS}
-    for key, value in given.items():
+    for key, value in {"URL": url, **given}.items():
         if key in ("url", "verify"):
             raise UsageError(command, f"the option {key!r}", "it as it is: this command sets it")
         if not value:
             raise UsageError(command, f"no value of {key!r}", f"{key}=VALUE")
+        if not value.isascii() or not value.isprintable() or "%(" in value:
+            expected = "printable ASCII without %(, which is all that DVC's configuration takes"
+            raise UsageError(command, f"a value of {key!r} with other characters", expected)
     before = {path: _bytes(path) for path in (CONFIG, LOCAL_CONFIG)}
     try:
         config = Config(str(CONFIG.parent))
-        if name in config["remote"]:
-            raise UsageError(command, "a remote of that name", "a name not in use")
-        with config.edit("repo") as edited:
-            edited["remote"][name] = shared
-            if default:
-                edited["core"]["remote"] = name
-        if secrets:
+        known = name in config["remote"]
+        if known and not (given and config["remote"][name]["url"] == url):
+            expected = "a name not in use, or the same URL and options of your own"
+            raise UsageError(command, "a remote of that name", expected)
+        own = {key: value for key, value in given.items() if known or key in SECRETS}
+        if default or not known:
+            with config.edit("repo") as edited:
+                if not known:
+                    rest = {key: value for key, value in given.items() if key not in own}
+                    edited["remote"][name] = {"url": url, "verify": "true"} | rest
+                if default:
+                    edited["core"]["remote"] = name
+        if own:
             LOCAL_CONFIG.touch(0o600)
             LOCAL_CONFIG.chmod(0o600)  # before there is anything to be read
             with config.edit("local") as edited:
-                edited["remote"][name] = secrets
+                edited["remote"].setdefault(name, {}).update(own)
     except BaseException as error:
         for path, content in before.items():
             _restore(path, content)
         if isinstance(error, ConfigError):
             raise _explain(command, str(error)) from error
         raise
-    return Added(
-        name, url, kind, default, tuple(sorted(secrets)), find_spec(kind.module) is not None
-    )
+    installed = find_spec(kind.module) is not None
+    return Added(name, url, kind, known, default, tuple(sorted(own)), installed)
 
 
 def _taken_apart(command: str, given: str) -> tuple[Kind, str, dict[str, str]]:

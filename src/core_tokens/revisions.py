@@ -1,13 +1,23 @@
 """The files of the project as they are here, or as they were in a Git revision or an experiment."""
 
+import csv
+import io
+import json
 import subprocess
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from core_tokens.errors import FileError, UsageError
 from core_tokens.files import read_bytes
 
 WORKSPACE = "workspace"
+TOKENS = {"token", "distance_ulp", "distance_steps", "distance_l2", "population", "class", "text"}
+"""The columns of core.csv and halo.csv."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,49 @@ class Revision:
         except OSError as error:
             raise FileError(path, str(error.strerror), "a file that can be read") from error
 
+    def where(self, path: Path) -> str:
+        """What a file is called in a message."""
+        return f"{path} at {self.name}" if self.commit else str(path)
+
+    def content(self, path: Path) -> bytes:
+        """The bytes of a file that has to be there (FileError)."""
+        content = self.read(path)
+        if content is None:
+            expected = "a model and a revision that have it" if self.commit else "it: dvc repro"
+            raise FileError(self.where(path), "no such file", expected)
+        return content
+
+    def metrics(self, path: Path) -> dict[str, Any]:
+        """A file of metrics (FileError: none, or no JSON object)."""
+        try:
+            found = json.loads(self.content(path))
+        except (ValueError, RecursionError) as error:
+            raise FileError(self.where(path), "no JSON", "metrics: dvc repro") from error
+        if not isinstance(found, dict):
+            raise FileError(self.where(path), "no object", "metrics: dvc repro")
+        return found
+
+    def table(self, path: Path, columns: Set[str]) -> list[list[str]]:
+        """A table, its header first (FileError: none, or one without these columns)."""
+        try:
+            text = io.StringIO(self.content(path).decode(), newline="")
+            rows = list(csv.reader(text, strict=True))
+            if not rows or not set(rows[0]) >= columns:
+                raise ValueError(f"no columns {', '.join(sorted(columns - set(*rows[:1])))}")
+            if any(len(row) != len(rows[0]) for row in rows):
+                raise ValueError("a row of another length than the header")
+            return rows
+        except (ValueError, csv.Error) as error:
+            raise FileError(self.where(path), f"no table ({error})", "one: dvc repro") from error
+
+    def yaml(self, path: Path) -> dict[str, Any]:
+        """A YAML file, empty where there is none or no mapping (FileError: no YAML)."""
+        try:
+            found = YAML(typ="safe", pure=True).load(self.read(path) or b"{}")
+        except (YAMLError, ValueError, RecursionError) as error:
+            raise FileError(self.where(path), "no valid YAML", "a YAML mapping") from error
+        return found if isinstance(found, dict) else {}
+
     @property
     def state(self) -> str:
         """What identifies it: a commit, and whether the working tree differs from it."""
@@ -50,8 +103,12 @@ class Revision:
         return head.stdout.decode().strip() + (" and changes since" if changed else "")
 
 
-def resolve(name: str) -> Revision:
+def resolve(name: str, argument: str = "--compare") -> Revision:
     """The revision of a name that Git knows (a commit, a tag, a branch), or of an experiment.
+
+    Args:
+        name: of the revision.
+        argument: of the command line, that names it.
 
     Raises:
         UsageError: there is no such revision, or no Git repository.
@@ -64,9 +121,9 @@ def resolve(name: str) -> Revision:
                 return Revision(name, found.stdout.decode().strip())
         if experiments:
             several = f"{len(experiments)} experiments named {name!r}"
-            raise UsageError("--compare", several, f"one of them in full: {experiments[0]}")
+            raise UsageError(argument, several, f"one of them in full: {experiments[0]}")
     raise UsageError(
-        "--compare", f"the revision {name!r}", "a commit, tag, branch or experiment of this project"
+        argument, f"the revision {name!r}", "a commit, tag, branch or experiment of this project"
     )
 
 

@@ -77,7 +77,7 @@ def measure_on(
     if device == "mps" and matrix.dtype.itemsize in (1, 8):  # which it has no floats of
         return measurements.measure(matrix, token_ids, precision)
     try:
-        rows = _to_torch(matrix[token_ids], torch.device(device))
+        rows = to_torch(matrix[token_ids], torch.device(device))
         return _measure(rows, np.arange(len(rows)), token_ids, precision)
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
@@ -107,7 +107,7 @@ def _name(of: torch.dtype | torch.layout) -> str:
     return f"{of}".removeprefix("torch.")
 
 
-def _to_torch(array: NDArray[Any], device: torch.device) -> Tensor:
+def to_torch(array: NDArray[Any], device: torch.device) -> Tensor:
     """Floats on a device, of any dtype that can be measured."""
     integers = torch.from_numpy(array.view(f"i{array.dtype.itemsize}"))
     dtype: torch.dtype = getattr(torch, str(array.dtype))
@@ -248,7 +248,7 @@ def _distances(
     unique: Tensor, vectors: NDArray[Any], origin: NDArray[Any], exponent: int
 ) -> Distances:
     """The distances of float[u, dims], on the device and on the host, from a row on the host."""
-    centre = _to_torch(origin, unique.device)
+    centre = to_torch(origin, unique.device)
     centre_place = _mirrored(_bits(centre)).long()
     largest, steps, squares = [], [], []
     for block in torch.split(unique, max(1, BLOCK_VALUES // len(centre))):

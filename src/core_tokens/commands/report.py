@@ -1,0 +1,44 @@
+"""``core-tokens report``."""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from core_tokens import params, revisions
+from core_tokens.errors import FileError, UsageError
+from core_tokens.files import write_all
+
+HELP = "one page with pictures, for a browser without a network"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("names", metavar="MODEL", nargs="*", help="by default all")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", default=Path("report.html"),
+        help="by default report.html",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compare", metavar="REV", help="beside how it was in a commit or an experiment"
+    )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Write the report of some models, or of all."""
+    from core_tokens.report import page, sides  # Altair takes longer to load than the rest takes
+
+    settings = params.load()
+    output = given.output
+    if output.exists() and not output.is_file():
+        raise FileError(output, "a folder or a device", "a file, or nothing, to be replaced")
+    for name in given.names:
+        params.check_listed(name, settings.models, "models")
+    wanted = dict.fromkeys(given.names or settings.models)
+    if not wanted:
+        raise UsageError("core-tokens report", "no model", "one: core-tokens add NAME SOURCE")
+    here = revisions.Revision(revisions.WORKSPACE)
+    both = [revisions.resolve(given.compare), here] if given.compare is not None else [here]
+    text = page.page([sides.read(name, revision) for name in wanted for revision in both])
+    write_all({output: text})
+    print(f"Wrote {output} ({tqdm.format_sizeof(len(text.encode()), 'B')}).")

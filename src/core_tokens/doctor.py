@@ -1,0 +1,327 @@
+"""Is all that dvc.lock names as it should be: in the workspace, the cache and the remotes?"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from core_tokens.errors import FileError, UsageError
+from core_tokens.files import TEMPORARY
+from core_tokens.objects import Store, Tracked, locked, repository, tracked
+
+WORKSPACE = "workspace"
+FIX = "core-tokens doctor --fix"
+READ_AT_ONCE = 4
+"""Objects, of which most wait for a disk or a server."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        where: ``workspace``, ``cache`` or ``remote NAME``.
+        found: what is there, and what would be right.
+        mend: the command that mends it.
+        paths: of the files in the workspace; none if it is about the place as a whole.
+        harmless: whether nothing is wrong or lost: it is only not here, or not there, yet.
+    """
+
+    where: str
+    found: str
+    mend: str
+    paths: tuple[Path, ...] = ()
+    harmless: bool = False
+
+    def __str__(self) -> str:
+        named = ", ".join(map(str, self.paths[:3]))
+        named += f" and {len(self.paths) - 3} more" if len(self.paths) > 3 else ""
+        text = ": ".join(filter(None, (self.where, named, self.found)))
+        return " ".join(f"{text}; to mend it: {self.mend}".split())
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``examine`` saw.
+
+    Attributes:
+        good: place -> how many files or objects were read there and found to be right.
+        findings: what was not right, or is not there.
+        mended: what was put right, one line each.
+    """
+
+    good: dict[str, int]
+    findings: tuple[Finding, ...]
+    mended: tuple[str, ...]
+
+    @property
+    def problems(self) -> int:
+        """Findings that are not harmless."""
+        return sum(not finding.harmless for finding in self.findings)
+
+
+def examine(
+    remotes: Sequence[str] | None = None, *, fix: bool = False, progress: bool = False
+) -> Report:
+    """Compare workspace, cache and remotes with what dvc.lock and .dvc files say, byte by byte.
+
+    Args:
+        remotes: their names, None for all that are configured.
+        fix: put right what can be without a loss. A corrupt object of the cache is brought again,
+            from the workspace or a remote where it is as it should be; one of a remote is pushed
+            again from here. What differs in the workspace is never touched: it may be meant.
+        progress: show a bar.
+
+    Raises:
+        CoreTokensError: no DVC project here, one that DVC cannot read, no such remote, or, for a
+            fix, one that another process is working on.
+    """
+    with repository() as repo, locked(repo) if fix else nullcontext():
+        return _Examination(repo, _chosen(repo, remotes), fix=fix, progress=progress).report()
+
+
+@dataclass
+class _Seen:
+    """The state of everything: what is wrong with it, empty if nothing, None if it is not there."""
+
+    here: dict[Tracked, str | None] = field(default_factory=dict)
+    stored: dict[Store, dict[str, str | None]] = field(default_factory=dict)
+
+
+class _Examination:
+    """One look at everything, with what was seen so far."""
+
+    def __init__(self, repo: Any, remotes: Sequence[str], *, fix: bool, progress: bool) -> None:
+        self.repo, self.fix, self.progress = repo, fix, progress
+        self.cache = Store("cache", repo.cache.local)
+        self.grouped: dict[Finding, list[Path]] = {}
+        self.mended: list[str] = []
+        self.seen = _Seen()
+        self.remotes = [store for name in remotes if (store := self.remote(name))]
+
+    def report(self) -> Report:
+        """Look at all places, then say what is to be said of each."""
+        seen = self.seen
+        every = list(dict.fromkeys(tracked(self.repo, [self.cache, *self.remotes])))
+        # Of what Git keeps the run cache may hold copies. One that is cached stands for its equals.
+        kept = list({one.oid: one for one in sorted(every, key=lambda one: one.cached)}.values())
+        states = self.each(Tracked.state, every, WORKSPACE)
+        seen.here = dict(zip(every, states, strict=True))
+        for store in (self.cache, *self.remotes):
+            try:
+                states = self.each(store.state, kept, store.name)
+            except Exception as error:
+                self.unreachable(store.name, error)
+            else:
+                seen.stored[store] = {
+                    one.oid: state for one, state in zip(kept, states, strict=True)
+                }
+        good = {WORKSPACE: sum(state == "" for state in seen.here.values())}
+        for store, found in seen.stored.items():
+            good[store.name] = sum(state == "" for state in found.values())
+        self.remotes = [store for store in self.remotes if store in seen.stored]
+        for one in kept:
+            self.judge_cache(one)
+        for one in every:
+            self.judge_workspace(one)
+        for store in self.remotes:
+            for one in kept:
+                self.judge_remote(store, one)
+        self.judge_lock()
+        self.judge_leftovers()
+        findings = [
+            Finding(one.where, one.found, one.mend, tuple(paths), one.harmless)
+            for one, paths in self.grouped.items()
+        ]
+        return Report(good, tuple(findings), tuple(self.mended))
+
+    # ---- looking -----------------------------------------------------------------------------
+
+    def remote(self, name: str) -> Store | None:
+        """A remote that answers."""
+        try:
+            store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
+            store.database.fs.exists(store.path("0" * 32))
+        except Exception as error:
+            self.unreachable(f"remote {name}", error)
+            return None
+        return store
+
+    def each(
+        self, state: Callable[[Tracked], str | None], every: Sequence[Tracked], name: str
+    ) -> list[str | None]:
+        """Call ``state`` for all, several at once."""
+        with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+            found = pool.map(state, every)
+            return list(
+                tqdm(found, name, len(every), delay=1, disable=not self.progress, leave=False)
+            )
+
+    def good_in(self, one: Tracked) -> list[Store]:
+        """The remotes where an object is as it should be."""
+        return [store for store in self.remotes if self.seen.stored[store][one.oid] == ""]
+
+    def copies(self, one: Tracked) -> list[Tracked]:
+        """Where the workspace has the bytes of an object."""
+        here = self.seen.here.items()
+        return [other for other, state in here if state == "" and other.oid == one.oid]
+
+    # ---- saying what is to be said, and mending what can be mended ------------------------------
+
+    def find(
+        self, where: str, found: str, mend: str, path: Path | None = None, *, harmless: bool = False
+    ) -> None:
+        """Note a finding; those that differ in the file alone are one."""
+        paths = self.grouped.setdefault(Finding(where, found, mend, harmless=harmless), [])
+        if path is not None:
+            paths.append(path)
+
+    def unreachable(self, where: str, error: Exception) -> None:
+        """A remote that does not answer."""
+        reason = str(error) or type(error).__name__
+        self.find(where, f"no answer ({reason})", "see how it is set up: dvc config --list")
+
+    def judge_cache(self, one: Tracked) -> None:
+        """An object that is corrupt, or not there."""
+        states = self.seen.stored[self.cache]
+        found, good = states[one.oid], self.good_in(one)
+        copies = [] if one.is_list else self.copies(one)
+        if found == "" or (found is None and not one.cached):
+            return
+        if found is None and good and not copies:
+            self.find("cache", "not here", "dvc pull", one.path, harmless=True)
+        elif not good and not copies:
+            text = found or "in none of the places looked at"
+            self.find("cache", text, _remake(one), one.path)
+        elif not self.fix:
+            text = found or "in the workspace alone"
+            self.find("cache", text, FIX, one.path, harmless=found is None)
+        else:
+            self.replace(one, copies, good)
+
+    def replace(self, one: Tracked, copies: Sequence[Tracked], good: Sequence[Store]) -> None:
+        """Put a good object into the cache, and what was linked to a corrupt one in order."""
+        from dvc.fs import localfs
+
+        linked = [other for other in self.seen.here if _same(other.path, self.cache.path(one.oid))]
+        if copies:
+            source, path, fs = WORKSPACE, str(copies[0].path.absolute()), localfs
+        else:
+            source, path, fs = good[0].name, good[0].path(one.oid), good[0].database.fs
+        self.cache.take(one.oid, path, fs)
+        if wrong := self.cache.state(one):
+            raise FileError(self.cache.path(one.oid), wrong, "a disk that keeps what is written")
+        self.seen.stored[self.cache][one.oid] = ""
+        self.mended.append(f"cache: {one.path}: brought again from {source}")
+        for other in linked:
+            self.repo.checkout([str(other.path)], force=True, relink=True)
+            self.seen.here[other] = other.state()
+
+    def judge_workspace(self, one: Tracked) -> None:
+        """A file that is not as locked, or not here."""
+        found = self.seen.here[one]
+        if found:
+            mend = f"dvc repro, or to have it as locked: {_back(one)}"
+            self.find(WORKSPACE, found, mend, one.path)
+        elif found is None and not one.cached:
+            self.find(WORKSPACE, "not here", f"git checkout {one.path}", one.path)
+        elif found is None and self.seen.stored[self.cache][one.oid] == "":
+            self.find(WORKSPACE, "not here", "dvc checkout", one.path, harmless=True)
+
+    def judge_remote(self, store: Store, one: Tracked) -> None:
+        """A corrupt object of a remote, or one that it has not."""
+        states, here = self.seen.stored[store], self.seen.stored[self.cache][one.oid] == ""
+        found, name = states[one.oid], store.name.removeprefix("remote ")
+        # Of a folder whose list a remote has, DVC takes all files to be there.
+        believed = one.listed_in is not None and states.get(one.listed_in) == ""
+        if found is None and believed:
+            found = "not there, but DVC takes it to be"
+        if found is None:
+            if here and one.cached:
+                push = f"dvc push --remote {name}"
+                self.find(store.name, "not there", push, one.path, harmless=True)
+        elif found:
+            if here and self.fix and not (failed := self.push_again(store, one)):
+                return
+            found += f" ({failed})" if here and self.fix else ""
+            mend = FIX if here and not self.fix else f"{FIX} --remote {name}, where a good one is"
+            self.find(store.name, found, mend, one.path)
+
+    def push_again(self, store: Store, one: Tracked) -> str:
+        """Replace an object of a remote; why that failed, empty if it did not."""
+        try:
+            store.take(one.oid, self.cache.path(one.oid), self.cache.database.fs)
+            wrong = store.state(one)
+        except Exception as error:
+            return str(error) or type(error).__name__
+        if wrong == "":
+            self.seen.stored[store][one.oid] = ""
+            self.mended.append(f"{store.name}: {one.path}: pushed again")
+        return "not there" if wrong is None else wrong
+
+    def judge_lock(self) -> None:
+        """Outputs of which dvc.lock has no hash, though it has the stage: it was cut off."""
+        for out in self.repo.index.outs:
+            if not out.hash_info and any(dep.hash_info for dep in out.stage.deps):
+                path = Path(os.path.relpath(out.fs_path))
+                self.find(WORKSPACE, "not in dvc.lock", "git checkout dvc.lock, dvc repro", path)
+
+    def judge_leftovers(self) -> None:
+        """What a killed DVC has left: its temporary files in data/, and a lock that is cut off.
+
+        (Those of a stage or of a command the next command sweeps.)
+        """
+        for path in sorted(Path("data").rglob(".*.tmp")):
+            if not TEMPORARY.fullmatch(path.name):
+                self.sweep(path, "left by a DVC that was killed", harmless=True)
+        lock = Path(self.repo.tmp_dir, "rwlock")
+        try:
+            json.loads(lock.read_bytes())
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            self.sweep(Path(os.path.relpath(lock)), "cut off, so that DVC stops", harmless=False)
+
+    def sweep(self, path: Path, found: str, *, harmless: bool) -> None:
+        """Remove what is of no use to anyone, or say that it could be."""
+        if self.fix:
+            path.unlink(missing_ok=True)
+            self.mended.append(f"{WORKSPACE}: {path}: removed, {found}")
+        else:
+            self.find(WORKSPACE, found, FIX, path, harmless=harmless)
+
+
+def _same(path: Path, cached: str) -> bool:
+    """Is a file of the workspace a link to an object of the cache?"""
+    try:
+        return path.samefile(cached)
+    except OSError:
+        return False
+
+
+def _remake(one: Tracked) -> str:
+    """How to get an object that is in no place."""
+    elsewhere = "dvc push where it is, then dvc pull"
+    return elsewhere if one.target.endswith(".dvc") else f"dvc repro {one.target}, or {elsewhere}"
+
+
+def _back(one: Tracked) -> str:
+    """How to have a file as it is locked: DVC alone may believe that it is."""
+    if not one.cached:
+        return f"git checkout {one.path}"
+    return f"rm {one.path} && dvc checkout {one.target}"
+
+
+def _chosen(repo: Any, names: Sequence[str] | None) -> list[str]:
+    configured = sorted(repo.config["remote"])
+    for name in names or ():
+        if name not in configured:
+            there = ", ".join(configured) or "one to be configured (core-tokens remote add)"
+            raise UsageError("core-tokens doctor", f"the remote {name!r}", there)
+    return configured if names is None else list(names)

@@ -1,0 +1,427 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+from hashlib import md5
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from project import Done, Project, check_refusal
+from repository import Repository, empty_project, save, small_matrix
+
+DATA = Path("data/tiny")
+CORE = DATA / "core_tokens.safetensors"
+PICTURE = DATA / "pictures/curve_ulp.svg"
+FIX = "core-tokens doctor --fix"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a committed project, whose model is made, and the remote it was pushed to."""
+    folder = tmp_path_factory.mktemp("made")
+    repository = empty_project(folder / "tiny")
+    matrix = save(folder / "W.safetensors", "W", small_matrix())
+    repository.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
+    repository.dvc("repro")
+    repository.dvc("push")
+    repository.commit("Add tiny")
+    return folder
+
+
+@pytest.fixture
+def tiny(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A copy of it, on a machine of its own."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
+    repository = Repository(tmp_path / "tiny")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "tiny-home" / "site-cache"))
+    return repository
+
+
+def doctor(repository: Repository, *arguments: str) -> Done:
+    return Project(repository.path).command_here("doctor", *arguments)
+
+
+def locked(repository: Repository, path: Path) -> str:
+    """The md5 that dvc.lock has of an output, or of a file of one that is a folder."""
+    document = YAML(typ="safe").load((repository.path / "dvc.lock").read_text())
+    outs = {out["path"]: out for stage in document["stages"].values() for out in stage["outs"]}
+    tracked = [
+        YAML(typ="safe").load(file.read_text())["outs"][0]
+        | {"path": str(file.relative_to(repository.path).with_suffix(""))}
+        for file in repository.path.glob("data/*/*.dvc")
+    ]
+    outs |= {out["path"]: out for out in tracked}
+    if str(path) in outs:
+        return str(outs[str(path)]["md5"])
+    folder = outs[str(path.parent)]["md5"]
+    entries = json.loads(stored(repository.path / ".dvc/cache", folder).read_text())
+    return str(next(entry["md5"] for entry in entries if entry["relpath"] == path.name))
+
+
+def stored(store: Path, oid: str) -> Path:
+    return store / "files/md5" / oid[:2] / oid[2:]
+
+
+def cached(repository: Repository, path: Path) -> Path:
+    return stored(repository.path / ".dvc/cache", locked(repository, path))
+
+
+def shared(repository: Repository, path: Path) -> Path:
+    return stored(repository.path.parent / "core-tokens-remote", locked(repository, path))
+
+
+def flip(path: Path) -> None:
+    """Change one bit, and nothing that DVC looks at: not the size, the mode or the time."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(before.st_mode)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def truncate(path: Path) -> None:
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    os.truncate(path, path.stat().st_size // 2)
+    path.chmod(mode)
+
+
+def everything(*folders: Path) -> dict[Path, bytes]:
+    return {
+        path: path.read_bytes()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and not {"tmp", ".git"}.intersection(path.relative_to(folder).parts)
+    }
+
+
+def check_problem(done: Done, *mentions: str) -> None:
+    """Exit 1, one line that counts, and a problem that is named with what mends it."""
+    assert done.code == 1, done
+    assert re.fullmatch(
+        r"error: core-tokens doctor: found \d+ problems?, see above; expected none\n", done.err
+    ), done
+    problems = [line for line in done.out.splitlines() if line.startswith("problem: ")]
+    assert any(all(mention in line for mention in mentions) for line in problems), done
+    assert all("; to mend it: " in line for line in problems), done
+
+
+# ---- nothing is wrong ----------------------------------------------------------------------------
+
+
+def test_of_what_is_as_it_should_be_it_says_how_much_was_read(tiny: Repository) -> None:
+    before = everything(tiny.path, tiny.path.parent / "core-tokens-remote")
+    done = doctor(tiny)
+    assert (done.code, done.err) == (0, "")
+    places = re.findall(r"^(.+): (\d+) read, and as dvc.lock has them$", done.out, re.MULTILINE)
+    assert [place for place, _ in places] == ["workspace", "cache", "remote shared-folder"]
+    counts = [int(count) for _, count in places]
+    assert done.out.count("\n") == 3
+    objects = [
+        sum(path.is_file() for path in store.rglob("*"))
+        for store in (tiny.path / ".dvc/cache/files", tiny.path.parent / "core-tokens-remote")
+    ]
+    assert counts[1:] == objects
+    assert objects[0] > objects[1]  # metrics and tables are in Git, and in DVC's run cache
+    assert everything(tiny.path, tiny.path.parent / "core-tokens-remote") == before
+
+
+def test_what_is_not_pulled_or_pushed_is_a_note(tiny: Repository) -> None:
+    shutil.rmtree(tiny.path / ".dvc/cache")
+    (tiny.path / CORE).unlink()
+    (tiny.path / DATA / "W.safetensors").unlink()
+    done = doctor(tiny)
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"^note: cache: .*W\.safetensors.*: not here; .*dvc pull$", done.out, re.M)
+    tiny.dvc("pull")
+    shutil.rmtree(tiny.path.parent / "core-tokens-remote")
+    done = doctor(tiny)
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"^note: remote shared-folder: .*: not there; .*dvc push --remote", done.out)
+    tiny.dvc("push", "--remote", "shared-folder")
+    assert "note: " not in doctor(tiny).out
+
+
+def test_of_a_clone_that_pulled_the_core_alone_nothing_is_wrong(
+    tiny: Repository, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    tiny.run("git", "clone", "--quiet", str(tiny.path), str(tmp_path / "clone"))
+    clone = Repository(tmp_path / "clone")
+    clone.dvc("pull", "extract@tiny")
+    done = doctor(clone)
+    assert (done.code, done.err) == (0, "")
+    assert "cache: 1 read" in done.out
+
+
+def test_a_project_without_models_has_nothing_to_look_at(tmp_path: Path) -> None:
+    repository = empty_project(tmp_path / "empty")
+    done = repository.run("core-tokens", "doctor")
+    assert "workspace: 0 read" in done.stdout
+
+
+# ---- the cache -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("harm", [flip, truncate])
+@pytest.mark.parametrize("path", [CORE, PICTURE, DATA / "W.safetensors"], ids=str)
+def test_a_corrupt_object_of_the_cache_is_found_and_mended(
+    tiny: Repository, path: Path, harm: object
+) -> None:
+    before = everything(tiny.path)
+    assert callable(harm)
+    tiny.dvc("status")
+    harm(cached(tiny, path))
+    assert "up to date" in tiny.dvc("status")  # DVC does not look
+    check_problem(doctor(tiny), "cache", str(path), "expected", FIX)
+    done = doctor(tiny, "--fix")
+    assert (done.code, done.err) == (0, "")
+    assert f"mended: cache: {path}: brought again from workspace" in done.out
+    assert everything(tiny.path) == before
+    assert cached(tiny, path).stat().st_mode & 0o777 == 0o444
+
+
+def test_what_is_not_in_the_workspace_comes_again_from_a_remote(tiny: Repository) -> None:
+    before = everything(tiny.path)
+    flip(cached(tiny, CORE))
+    (tiny.path / CORE).unlink()
+    done = doctor(tiny, "--fix")
+    assert done.code == 0, done
+    assert f"mended: cache: {CORE}: brought again from remote shared-folder" in done.out
+    tiny.dvc("checkout")
+    assert everything(tiny.path) == before
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_a_file_linked_to_a_corrupt_object_is_linked_to_the_new_one(
+    tiny: Repository, link: str
+) -> None:
+    before = everything(tiny.path / "data")
+    tiny.dvc("config", "cache.type", link)
+    tiny.dvc("checkout", "--relink")
+    assert (tiny.path / CORE).samefile(cached(tiny, CORE))
+    flip(cached(tiny, CORE))
+    assert everything(tiny.path / "data") != before
+    check_problem(doctor(tiny), "cache", str(CORE), FIX)
+    tiny.run("core-tokens", "doctor", "--fix")  # a library of DVC's warns where it can be seen
+    assert everything(tiny.path / "data") == before
+    assert (tiny.path / CORE).samefile(cached(tiny, CORE))
+    assert "up to date" in tiny.dvc("status")
+
+
+def test_the_list_of_a_folder_is_mended_too(tiny: Repository) -> None:
+    before = everything(tiny.path)
+    object_ = cached(tiny, PICTURE.parent)
+    truncate(object_)
+    check_problem(doctor(tiny), "cache", str(PICTURE.parent), FIX)
+    assert doctor(tiny, "--fix").code == 0
+    assert everything(tiny.path) == before
+
+
+def test_an_object_that_is_good_nowhere_is_named_with_the_stage_that_makes_it(
+    tiny: Repository,
+) -> None:
+    flip(cached(tiny, CORE))
+    flip(shared(tiny, CORE))
+    (tiny.path / CORE).unlink()
+    for arguments in ([], ["--fix"]):
+        check_problem(doctor(tiny, *arguments), "cache", str(CORE), "dvc repro extract@tiny")
+    assert cached(tiny, CORE).is_file()  # the last there is of it is not thrown away
+
+
+def test_an_object_that_is_in_no_place_is_a_problem(tiny: Repository) -> None:
+    path = DATA / "W.safetensors"
+    for file in (cached(tiny, path), shared(tiny, path), tiny.path / path):
+        file.unlink()
+    check_problem(doctor(tiny), "cache", str(path), "in none of the places", "dvc push where it is")
+
+
+def test_what_the_workspace_alone_has_is_taken_into_the_cache(tiny: Repository) -> None:
+    before = everything(tiny.path)
+    cached(tiny, CORE).unlink()
+    done = doctor(tiny)
+    assert done.code == 0
+    assert f"note: cache: {CORE}: in the workspace alone; to mend it: {FIX}" in done.out
+    assert doctor(tiny, "--fix").code == 0
+    assert everything(tiny.path) == before
+
+
+# ---- the workspace -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [CORE, PICTURE, DATA / "core.json"], ids=str)
+def test_a_file_that_differs_is_named_and_never_touched(tiny: Repository, path: Path) -> None:
+    before = everything(tiny.path)
+    tiny.dvc("status")
+    flip(tiny.path / path)
+    harmed = everything(tiny.path)
+    for arguments in ([], ["--fix"]):
+        check_problem(doctor(tiny, *arguments), "workspace", str(path), "dvc repro")
+        assert everything(tiny.path) == harmed
+    mend = doctor(tiny).out.partition("to have it as locked: ")[2].splitlines()[0]
+    assert not subprocess.run(["sh", "-c", mend], cwd=tiny.path, check=False).returncode
+    assert everything(tiny.path) == before
+
+
+def test_a_file_that_is_not_here_is_a_note_if_dvc_has_it_and_a_problem_if_git_has(
+    tiny: Repository,
+) -> None:
+    (tiny.path / CORE).unlink()
+    done = doctor(tiny)
+    assert done.code == 0
+    assert f"note: workspace: {CORE}: not here; to mend it: dvc checkout" in done.out
+    (tiny.path / DATA / "core.json").unlink()
+    check_problem(doctor(tiny), "workspace", "core.json", f"git checkout {DATA / 'core.json'}")
+
+
+def test_something_else_than_a_file_is_named_and_not_waited_for(tiny: Repository) -> None:
+    (tiny.path / CORE).unlink()
+    os.mkfifo(tiny.path / CORE)
+    check_problem(doctor(tiny), "workspace", str(CORE), "no file, expected one")
+    (tiny.path / CORE).unlink()
+    (tiny.path / CORE).mkdir()
+    check_problem(doctor(tiny), "workspace", str(CORE), "no file, expected one")
+
+
+def test_what_a_killed_dvc_has_left_is_swept(tiny: Repository) -> None:
+    before = everything(tiny.path)
+    (tiny.path / DATA / ".gb4Vv.tmp").write_bytes(b"half")
+    (tiny.path / DATA / "pictures/.gb4Vv.tmp").write_bytes(b"half")
+    done = doctor(tiny)
+    assert done.code == 0
+    assert "left by a DVC that was killed" in done.out
+    done = doctor(tiny, "--fix")
+    assert done.code == 0
+    assert done.out.count("mended: workspace: ") == 2
+    assert everything(tiny.path) == before
+
+
+def test_a_lock_file_without_its_end_is_found(tiny: Repository) -> None:
+    path = tiny.path / "dvc.lock"
+    whole = path.read_text()
+    for lost in (4, 6):  # lines: the last output is a folder, of md5, size, nfiles and path
+        path.write_text("".join(whole.splitlines(keepends=True)[:-lost]))
+        check_problem(doctor(tiny), "workspace", "not in dvc.lock", "git checkout dvc.lock")
+    path.write_text(whole)
+    assert doctor(tiny).code == 0
+
+
+def test_a_lock_of_dvc_that_is_cut_off_is_removed(tiny: Repository) -> None:
+    lock = tiny.path / ".dvc/tmp/rwlock"
+    lock.write_text('{"/a/path": {"write": ')
+    assert tiny.run("dvc", "repro", check=False).returncode != 0
+    check_problem(doctor(tiny), "workspace", ".dvc/tmp/rwlock", "cut off", FIX)
+    assert doctor(tiny, "--fix").code == 0
+    tiny.dvc("repro")
+
+
+# ---- remotes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("harm", [flip, truncate])
+@pytest.mark.parametrize("path", [CORE, PICTURE], ids=str)
+def test_a_corrupt_object_of_a_remote_is_found_and_pushed_again(
+    tiny: Repository, path: Path, harm: object
+) -> None:
+    assert callable(harm)
+    remote = tiny.path.parent / "core-tokens-remote"
+    before = everything(tiny.path, remote)
+    harm(shared(tiny, path))
+    assert "Everything is up to date" in tiny.dvc("push")  # DVC goes by the name
+    check_problem(doctor(tiny), "remote shared-folder", str(path), FIX)
+    done = doctor(tiny, "--fix")
+    assert (done.code, done.err) == (0, "")
+    assert f"mended: remote shared-folder: {path}: pushed again" in done.out
+    assert everything(tiny.path, remote) == before
+
+
+def test_a_file_of_a_folder_that_a_remote_lost_is_pushed_again(tiny: Repository) -> None:
+    remote = tiny.path.parent / "core-tokens-remote"
+    before = everything(remote)
+    shared(tiny, PICTURE).unlink()
+    assert "Everything is up to date" in tiny.dvc("push")  # it has the list, says DVC
+    check_problem(doctor(tiny), "remote shared-folder", str(PICTURE), "DVC takes it to be", FIX)
+    assert doctor(tiny, "--fix").code == 0
+    assert everything(remote) == before
+
+
+def test_without_a_good_object_here_a_remote_is_left_as_it_is(tiny: Repository) -> None:
+    shutil.rmtree(tiny.path / ".dvc/cache")
+    (tiny.path / CORE).unlink()
+    flip(shared(tiny, CORE))
+    harmed = everything(tiny.path.parent / "core-tokens-remote")
+    done = doctor(tiny, "--fix")
+    check_problem(done, "remote shared-folder", str(CORE), "--remote shared-folder, where a good")
+    assert everything(tiny.path.parent / "core-tokens-remote") == harmed
+
+
+def test_only_the_remotes_that_are_named_are_looked_at(tiny: Repository) -> None:
+    tiny.run("core-tokens", "remote", "add", "second", str(tiny.path.parent / "second"))
+    flip(shared(tiny, CORE))
+    done = doctor(tiny, "--remote", "second")
+    assert done.code == 0
+    assert "shared-folder" not in done.out
+    check_problem(doctor(tiny, "--remote", "shared-folder"), "remote shared-folder")
+
+
+def test_a_remote_that_does_not_answer_is_a_problem_and_the_rest_is_looked_at(
+    tiny: Repository, unused_port: int
+) -> None:
+    url = f"http://127.0.0.1:{unused_port}/core-tokens"
+    tiny.run("core-tokens", "remote", "add", "mirror", url)
+    done = doctor(tiny)
+    check_problem(done, "remote mirror", "no answer", "dvc config --list")
+    assert "remote shared-folder: " in done.out
+    assert "remote mirror: 0 read" not in done.out
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# ---- what it is asked ----------------------------------------------------------------------------
+
+
+def test_a_remote_that_is_not_configured_is_refused_with_those_that_are(tiny: Repository) -> None:
+    check_refusal(doctor(tiny, "--remote", "nowhere"), "'nowhere'", "shared-folder")
+
+
+def test_outside_a_project_it_says_so(tmp_path: Path) -> None:
+    check_refusal(Project(tmp_path).command_here("doctor"), ".dvc", "dvc init")
+
+
+def test_a_lock_file_with_conflicts_is_one_line(tiny: Repository) -> None:
+    with (tiny.path / "dvc.lock").open("a") as file:
+        file.write("<<<<<<< HEAD\n")
+    check_refusal(doctor(tiny), "dvc", "dvc.lock")
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(draw=st.data())
+def test_whatever_is_harmed_in_one_store_is_mended_from_the_others(
+    tiny: Repository, draw: st.DataObject
+) -> None:
+    remote = tiny.path.parent / "core-tokens-remote"
+    before = everything(tiny.path / ".dvc/cache/files", remote, tiny.path / "data")
+    store = draw.draw(st.sampled_from([tiny.path / ".dvc/cache", remote]))
+    objects = sorted(path for path in (store / "files").rglob("*") if path.is_file())
+    harmed = draw.draw(st.lists(st.sampled_from(objects), min_size=1, max_size=4, unique=True))
+    for path in harmed:
+        draw.draw(st.sampled_from([flip, truncate]))(path)
+        assert md5(path.read_bytes()).hexdigest() != path.parent.name + path.name.partition(".")[0]
+    assert doctor(tiny).code == 1
+    assert doctor(tiny, "--fix").code == 0
+    assert everything(tiny.path / ".dvc/cache/files", remote, tiny.path / "data") == before
