@@ -291,19 +291,36 @@ def test_something_else_than_a_file_is_named_and_not_waited_for(tiny: Repository
     check_problem(doctor(tiny), "workspace", str(CORE), "no file, expected one")
 
 
-def test_what_a_killed_run_has_left_is_swept(tiny: Repository) -> None:
+def test_what_a_killed_dvc_has_left_is_swept(tiny: Repository) -> None:
     before = everything(tiny.path)
-    (tiny.path / DATA / ".core_tokens.safetensors.tmp").write_bytes(b"half")
-    (tiny.path / DATA / ".pictures.tmp").mkdir()
-    (tiny.path / DATA / ".pictures.tmp/.curve_ulp.svg.tmp").write_bytes(b"half")
+    (tiny.path / DATA / ".gb4Vv.tmp").write_bytes(b"half")
+    (tiny.path / DATA / "pictures/.gb4Vv.tmp").write_bytes(b"half")
     done = doctor(tiny)
     assert done.code == 0
-    assert "left by a run that was killed" in done.out
+    assert "left by a DVC that was killed" in done.out
     done = doctor(tiny, "--fix")
     assert done.code == 0
     assert done.out.count("mended: workspace: ") == 2
     assert everything(tiny.path) == before
-    assert not (tiny.path / DATA / ".pictures.tmp").exists()
+
+
+def test_a_lock_file_without_its_end_is_found(tiny: Repository) -> None:
+    path = tiny.path / "dvc.lock"
+    whole = path.read_text()
+    for lost in (4, 6):  # lines: the last output is a folder, of md5, size, nfiles and path
+        path.write_text("".join(whole.splitlines(keepends=True)[:-lost]))
+        check_problem(doctor(tiny), "workspace", "not in dvc.lock", "git checkout dvc.lock")
+    path.write_text(whole)
+    assert doctor(tiny).code == 0
+
+
+def test_a_lock_of_dvc_that_is_cut_off_is_removed(tiny: Repository) -> None:
+    lock = tiny.path / ".dvc/tmp/rwlock"
+    lock.write_text('{"/a/path": {"write": ')
+    assert tiny.run("dvc", "repro", check=False).returncode != 0
+    check_problem(doctor(tiny), "workspace", ".dvc/tmp/rwlock", "cut off", FIX)
+    assert doctor(tiny, "--fix").code == 0
+    tiny.dvc("repro")
 
 
 # ---- remotes -------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 import errno
+import fcntl
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core_tokens.errors import FileError
-from core_tokens.files import replacing, write_all, write_folder
+from core_tokens.files import read_bytes, replacing, sweep, write_all, write_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -94,7 +97,7 @@ def test_nothing_is_renamed_before_all_is_written(
     write_bytes = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
-        if path.name == ".b.tmp":
+        if path.name.startswith(".b."):
             write_bytes(path, data[:1])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         return write_bytes(path, data)
@@ -136,19 +139,70 @@ def test_hard_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
     assert (tmp_path / "object").read_bytes() == b"old"
 
 
-def test_temporary_link_of_a_killed_run_is_not_written_through(tmp_path: Path) -> None:
+LEFT = ".a.0123abcd.tmp"
+"""What a run that was killed may have left."""
+
+
+@pytest.mark.parametrize("left", [LEFT, ".of another file.csv.89abcdef.tmp"])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path, left: str, link: bool) -> None:
     (tmp_path / "object").write_bytes(b"old")
-    (tmp_path / ".a.tmp").symlink_to(tmp_path / "object")
+    if link:
+        (tmp_path / left).symlink_to(tmp_path / "object")
+    else:
+        (tmp_path / left).write_bytes(b"a longer rest of another run")
     write_all({tmp_path / "a": b"new"})
+    assert (tmp_path / "a").read_bytes() == b"new"
     assert (tmp_path / "object").read_bytes() == b"old"
     assert names(tmp_path) == ["a", "object"]
 
 
-def test_temporary_file_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / ".a.tmp").write_bytes(b"a longer rest of another run")
-    write_all({tmp_path / "a": b"new"})
-    assert (tmp_path / "a").read_bytes() == b"new"
+@pytest.mark.parametrize(
+    "name", [".tmp", "a.0123abcd.tmp", ".a.tmp", ".a.0123ABCD.tmp", ".x4WVLfW5rxnzhf3DlKWNYA.tmp"]
+)
+def test_what_is_not_named_as_by_us_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"of another program, DVC say, that may be running")
+    sweep(tmp_path)
+    assert names(tmp_path) == [name]
+
+
+def test_what_a_run_is_writing_is_not_swept_until_it_was_killed(tmp_path: Path) -> None:
+    code = (
+        "import time; from pathlib import Path; from core_tokens import files\n"
+        "with files.replacing(Path('a')) as (temporary,):\n"
+        "    temporary.write_text('half'); print('started', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        (left,) = names(tmp_path)
+        sweep(tmp_path)
+        write_all({tmp_path / "a": b"by another"})
+        assert names(tmp_path) == [left, "a"]
+        process.kill()
+    sweep(tmp_path)
     assert names(tmp_path) == ["a"]
+
+
+def test_sweeping_what_cannot_be_swept_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / LEFT).mkdir()
+    sweep(tmp_path / "nowhere", tmp_path / "file", tmp_path)
+    assert names(tmp_path) == [LEFT, "file"]
+
+
+def test_on_a_file_system_without_locks_files_are_written_and_nothing_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int, __: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / LEFT).write_bytes(b"of whom?")
+    write_all({tmp_path / "a": b"new"})
+    assert names(tmp_path) == [LEFT, "a"]
 
 
 def test_temporary_path_lies_beside_the_final_one(tmp_path: Path) -> None:
@@ -200,6 +254,18 @@ def test_permission_that_is_refused_surfaces_as_an_os_error(
         write_all({tmp_path / "a": b"new"})
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
+
+
+def test_error_names_the_final_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File name too long") as caught:
+        write_all({tmp_path / "a": b"1", tmp_path / ("b" * 250): b"2"})
+    assert caught.value.filename == str(tmp_path / ("b" * 250))
+    with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(tmp_path / "a")
+    with pytest.raises(OSError, match="of a library's own"), replacing(tmp_path / "a"):
+        raise OSError("of a library's own")
+    assert names(tmp_path) == []
 
 
 # ---- folders ---------------------------------------------------------------------------------
@@ -314,40 +380,58 @@ def test_file_of_a_folder_that_is_read_back_differently_is_refused(
 
 @pytest.mark.parametrize("failure", [OSError(errno.EACCES, "Permission denied"), KeyboardInterrupt])
 @pytest.mark.parametrize("nth", [1, 2])
-def test_folder_that_cannot_be_renamed_leaves_the_old_one(
+def test_file_of_a_folder_that_cannot_be_renamed_leaves_all_that_was_there(
     old: Path, monkeypatch: pytest.MonkeyPatch, nth: int, failure: BaseException
 ) -> None:
     replace, renamed = Path.replace, []
 
     def refuse(path: Path, target: Path) -> Path:
-        if path.is_dir():
-            renamed.append(path)
-            if len(renamed) == nth:
-                raise failure
+        renamed.append(path)
+        if len(renamed) == nth:
+            raise failure
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises((OSError, KeyboardInterrupt)):
-        write_folder(old, {"a.svg": b"new"})
+        write_folder(old, {"a.svg": b"new", "b.svg": b"new"})
     monkeypatch.undo()
+    assert (old / "a.svg").read_bytes() == (b"old" if nth == 1 else b"new")
+    (old / "a.svg").write_bytes(b"old")
     check_is_as_it_was(old)
 
 
-@pytest.mark.parametrize("kind", ["folder", "file", "link"])
-@pytest.mark.parametrize("end", [".tmp", ".old.tmp"])
-def test_what_a_killed_run_left_is_no_obstacle(old: Path, end: str, kind: str) -> None:
-    left = old.parent / f".pictures{end}"
-    elsewhere = old.parent / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "x").write_bytes(b"not ours")
-    if kind == "folder":
-        left.mkdir()
-        (left / "half").write_bytes(b"half")
-    elif kind == "file":
-        left.write_bytes(b"half")
-    else:
-        left.symlink_to(elsewhere)
+def test_what_a_killed_run_left_in_a_folder_is_removed(old: Path) -> None:
+    (old / LEFT).write_bytes(b"half")
     write_folder(old, {"a.svg": b"new"})
-    assert contents(elsewhere) == {"x": b"not ours"}
-    assert all_names(old.parent) == ["elsewhere", "elsewhere/x", "pictures", "pictures/a.svg"]
-    assert contents(old) == {"a.svg": b"new"}
+    assert all_names(old.parent) == ["pictures", "pictures/a.svg"]
+
+
+def test_what_another_run_is_writing_into_a_folder_stays(old: Path) -> None:
+    with replacing(old / "b.svg") as (temporary,):
+        temporary.write_bytes(b"half")
+        write_folder(old, {"a.svg": b"new"})
+        assert contents(old) == {"a.svg": b"new", temporary.name: b"half"}
+    assert contents(old) == {"a.svg": b"new", "b.svg": b"half"}
+
+
+# ---- reading ---------------------------------------------------------------------------------
+
+
+def test_bytes_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\x00\r\n")
+    (tmp_path / "link").symlink_to("a")
+    assert read_bytes(tmp_path / "a") == read_bytes(tmp_path / "link") == b"\x00\r\n"
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(FileError, match=r"found a folder or a device; expected a file"):
+            read_bytes(path)
+
+
+def test_what_is_not_there_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("nowhere", "link"):
+        with pytest.raises(FileNotFoundError):
+            read_bytes(tmp_path / name)

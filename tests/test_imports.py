@@ -170,7 +170,9 @@ def test_imports_run_downwards_only() -> None:
 def test_the_plumbing_imports_no_numbers() -> None:
     for name in ("console", "files", "params", "disk"):
         found = imports.all_imports(f"core_tokens.{name}")
-        assert found <= {"core_tokens", f"core_tokens.{name}", "core_tokens.errors"}
+        assert found <= {"core_tokens", "core_tokens.errors", "core_tokens.files"} | {
+            f"core_tokens.{name}"
+        }
 
 
 # What a stage really loads.
@@ -235,6 +237,11 @@ def test_the_sources_among_the_deps_of_a_stage_are_exactly_its_imports(stage: st
 
 def test_what_python_leaves_beside_the_sources_is_no_dependency() -> None:
     assert "__pycache__/" in (ROOT / ".dvcignore").read_text().splitlines()
+
+
+def test_what_a_killed_run_leaves_is_nothing_to_dvc_or_git() -> None:
+    for name in (".dvcignore", ".gitignore"):
+        assert ".*.tmp" in (ROOT / name).read_text().splitlines()
 
 
 def test_the_data_among_the_deps_of_a_stage_is_what_the_others_make() -> None:

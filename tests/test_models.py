@@ -395,7 +395,8 @@ def test_name_of_a_folder_that_is_there_is_refused_and_the_folder_is_kept(
     "left",
     [
         [],
-        [".W.safetensors.tmp"],
+        [".W.safetensors.0123abcd.tmp"],
+        [".x4WVLfW5rxnzhf3DlKWNYA.tmp"],
         ["W.safetensors", "vocab.json"],
         # What a branch that has the model leaves behind.
         ["W.safetensors", "cluster_tokens.safetensors", "measurements.safetensors", "core.csv"],
@@ -409,7 +410,8 @@ def test_what_a_killed_add_has_left_can_be_removed(
     for name in left:
         (folder / name).write_bytes(b"half")
     before = (untracked.folder / "params.yaml").read_bytes()
-    check_add_refused(untracked, ["own", "--embedding", str(matrix)], "core-tokens remove own")
+    done = untracked.command_here("add", "own", "--embedding", str(matrix))
+    project.check_refusal(done, "core-tokens remove own")
     assert untracked.command_here("remove", "own").code == 0
     assert not folder.exists()
     assert (untracked.folder / "params.yaml").read_bytes() == before

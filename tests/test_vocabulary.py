@@ -153,7 +153,7 @@ def test_text_that_would_not_show_as_itself_is_refused(tmp_path: Path, text: str
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="found Is a directory; expected a file that can be read"):
+    with pytest.raises(FileError, match="found a folder or a device; expected a file that can"):
         read(tmp_path)
 
 

@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from core_tokens import console
+from core_tokens import console, params
 from core_tokens.commands import add, diff, doctor, remote, remove, report, summary
 from core_tokens.errors import UsageError
+from core_tokens.files import sweep
 
 COMMANDS: dict[str, Any] = {
     "add": add,
@@ -42,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> int | None:
     """Carry out one command line; the exit code, where a command has one of its own."""
     given = parser().parse_args(arguments)
+    if params.PATH.is_file():
+        sweep(Path(), *Path("data").glob("**/"))
     code: int | None = COMMANDS[given.command].run(given)
     return code
 

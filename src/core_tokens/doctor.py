@@ -1,5 +1,7 @@
 """Is all that dvc.lock names as it should be: in the workspace, the cache and the remotes?"""
 
+import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -10,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core_tokens.errors import FileError, UsageError
+from core_tokens.files import TEMPORARY
 from core_tokens.objects import Store, Tracked, locked, repository, tracked
 
 WORKSPACE = "workspace"
@@ -130,6 +133,7 @@ class _Examination:
         for store in self.remotes:
             for one in kept:
                 self.judge_remote(store, one)
+        self.judge_lock()
         self.judge_leftovers()
         findings = [
             Finding(one.where, one.found, one.mend, tuple(paths), one.harmless)
@@ -261,17 +265,36 @@ class _Examination:
             self.mended.append(f"{store.name}: {one.path}: pushed again")
         return "not there" if wrong is None else wrong
 
-    def judge_leftovers(self) -> None:
-        """What a run that was killed has left below data/."""
-        from core_tokens.files import remove
+    def judge_lock(self) -> None:
+        """Outputs of which dvc.lock has no hash, though it has the stage: it was cut off."""
+        for out in self.repo.index.outs:
+            if not out.hash_info and any(dep.hash_info for dep in out.stage.deps):
+                path = Path(os.path.relpath(out.fs_path))
+                self.find(WORKSPACE, "not in dvc.lock", "git checkout dvc.lock, dvc repro", path)
 
-        left = sorted(Path("data").rglob(".*.tmp"))
-        for path in [path for path in left if not set(left).intersection(path.parents)]:
-            if self.fix:
-                remove(path)
-                self.mended.append(f"{WORKSPACE}: {path}: removed, left by a run that was killed")
-            else:
-                self.find(WORKSPACE, "left by a run that was killed", FIX, path, harmless=True)
+    def judge_leftovers(self) -> None:
+        """What a killed DVC has left: its temporary files in data/, and a lock that is cut off.
+
+        (Those of a stage or of a command the next command sweeps.)
+        """
+        for path in sorted(Path("data").rglob(".*.tmp")):
+            if not TEMPORARY.fullmatch(path.name):
+                self.sweep(path, "left by a DVC that was killed", harmless=True)
+        lock = Path(self.repo.tmp_dir, "rwlock")
+        try:
+            json.loads(lock.read_bytes())
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            self.sweep(Path(os.path.relpath(lock)), "cut off, so that DVC stops", harmless=False)
+
+    def sweep(self, path: Path, found: str, *, harmless: bool) -> None:
+        """Remove what is of no use to anyone, or say that it could be."""
+        if self.fix:
+            path.unlink(missing_ok=True)
+            self.mended.append(f"{WORKSPACE}: {path}: removed, {found}")
+        else:
+            self.find(WORKSPACE, found, FIX, path, harmless=harmless)
 
 
 def _same(path: Path, cached: str) -> bool:

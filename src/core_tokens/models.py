@@ -170,9 +170,9 @@ def _check_leftover(folder: Path) -> None:
     """
     ours = {".gitignore"}
     for name in (MATRIX, VOCABULARY, CLUSTER, provenance.NAME, *OF_STAGES):
-        ours |= {name, f".{name}.tmp", f".{name}.old.tmp", f"{name}.dvc"}
+        ours |= {name, f"{name}.dvc"}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in ours:
+        if path.name not in ours and not path.match(".*.tmp"):  # which DVC leaves too
             raise FileError(path, "a file of no model", "it to be moved away first")
 
 

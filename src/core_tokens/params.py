@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from core_tokens.errors import FileError, ParamsError
+from core_tokens.files import read_bytes
 
 PATH = Path("params.yaml")
 SLUG = "letters a-z, digits and dashes, and no dash first"
@@ -90,11 +91,9 @@ def load(path: Path = PATH) -> Params:
         ParamsError: an unknown or missing key, or a value of the wrong type or out of range.
     """
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_bytes())
+        document = YAML(typ="safe", pure=True).load(read_bytes(path))
     except FileNotFoundError as error:
         raise FileError(path, "no such file here", "the folder that holds params.yaml") from error
-    except IsADirectoryError as error:
-        raise FileError(path, "a folder", "a YAML file") from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise FileError(path, f"no valid YAML ({error})", "a YAML mapping") from error
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core_tokens.errors import FileError
+from core_tokens.files import read_bytes
 
 Row = dict[str, Any]
 
@@ -40,7 +41,7 @@ def parse(
 def read(path: Path, numbers: Sequence[str], texts: Sequence[str] = ()) -> list[Row]:
     """Read a table, see ``parse`` (FileError: as there, or it cannot be read)."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except FileNotFoundError as error:
         raise FileError(path, "no such file", "that of `analyse`: dvc repro") from error
     except OSError as error:

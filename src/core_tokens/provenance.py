@@ -11,6 +11,7 @@ import msgspec
 
 from core_tokens.checkpoint import Place
 from core_tokens.errors import FileError
+from core_tokens.files import read_bytes
 
 NAME = "source.json"
 
@@ -33,7 +34,7 @@ def read(path: Path) -> Fetched:
     if not path.exists():
         return {}
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Fetched)
+        return msgspec.json.decode(read_bytes(path), type=Fetched)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise FileError(
             path, f"no record of what was fetched ({error})", f"it as it was: git checkout {path}"

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from core_tokens.errors import FileError, UsageError
+from core_tokens.files import read_bytes
 
 WORKSPACE = "workspace"
 TOKENS = {"token", "distance_ulp", "distance_steps", "distance_l2", "population", "class", "text"}
@@ -41,7 +42,7 @@ class Revision:
             shown = _git("show", f"{self.commit}:./{path.as_posix()}")
             return shown.stdout if shown.returncode == 0 else None
         try:
-            return path.read_bytes()
+            return read_bytes(path)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -13,6 +13,7 @@ from core_tokens import core_file, params, tensors, vocabulary
 from core_tokens.bits import median_magnitude
 from core_tokens.core import check_measurements
 from core_tokens.errors import CoreTokensError, FileError, in_files
+from core_tokens.files import read_bytes
 
 HALO_LINES = 20
 UNITS = {"ulp": "ulp", "steps": "steps", "l2": "in L2"}
@@ -65,7 +66,7 @@ def _matrix(path: Path) -> tuple[str, int]:
     if not path.exists():
         return "", 0
     try:
-        metrics = json.loads(path.read_bytes())
+        metrics = json.loads(read_bytes(path))
         return matrix_of(metrics), int(metrics["cast"]["changed_tokens"])
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(path, "other metrics", "those of `measure`: dvc repro") from error

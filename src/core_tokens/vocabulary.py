@@ -7,6 +7,7 @@ every byte of it can be told from the display, ``\xE4`` where it is no UTF-8.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from core_tokens.errors import FileError
+from core_tokens.files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +59,7 @@ def read(path: Path, rows: int | None = None) -> list[Token]:
             not a token for each row.
     """
     try:
-        tokens = msgspec.json.decode(path.read_bytes(), type=list[Token])
+        tokens = msgspec.json.decode(read_bytes(path), type=list[Token])
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -84,16 +86,15 @@ def read_texts(path: Path, token_ids: Iterable[int] = ()) -> dict[int, Token] | 
             missing.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            if not set(rows.fieldnames or ()) - {"token"}:
-                return None
-            found = {
-                int(row["token"]): msgspec.convert(
-                    {"class": row["class"], "text": row["text"] or None}, Token
-                )
-                for row in rows
-            }
+        rows = csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""), strict=True)
+        if not set(rows.fieldnames or ()) - {"token"}:
+            return None
+        found = {
+            int(row["token"]): msgspec.convert(
+                {"class": row["class"], "text": row["text"] or None}, Token
+            )
+            for row in rows
+        }
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, csv.Error, msgspec.ValidationError) as error:

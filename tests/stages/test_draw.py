@@ -195,7 +195,7 @@ def test_missing_table_is_refused_by_the_process(done: Project) -> None:
 
 def test_folder_in_place_of_a_table_is_refused(done: Project) -> None:
     project.replace_by_folder(done.data / "plots" / "shells.csv")
-    project.check_stage_refuses(done, "draw", "data/tiny/plots/shells.csv", "directory")
+    project.check_stage_refuses(done, "draw", "data/tiny/plots/shells.csv", "a folder")
 
 
 @pytest.mark.parametrize("name", TABLES)
