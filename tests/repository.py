@@ -115,6 +115,8 @@ def empty_project(path: Path) -> Repository:
     shutil.rmtree(path / "data")
     (path / "dvc.lock").unlink()
     (path / "params.yaml").write_text(EMPTY_PARAMS)
+    pipeline = path / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().partition("artifacts:")[0] + "artifacts: {}\n")
     repository.commit("No model yet")
     return repository
 

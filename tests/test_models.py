@@ -14,6 +14,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from ruamel.yaml import YAML
 
 import project
 from core_tokens import models, params, sources
@@ -171,7 +172,7 @@ def test_next_steps_are_printed(untracked: Project, matrix: Path) -> None:
     done = untracked.command_here("add", "own", "--embedding", str(matrix))
     assert done.err == ""
     assert "dvc repro" in done.out
-    assert "git add params.yaml dvc.lock data/own" in done.out
+    assert "git add params.yaml dvc.yaml dvc.lock data/own" in done.out
 
 
 def test_add_and_remove_restore_the_repository(repo: Project, matrix: Path) -> None:
@@ -578,10 +579,36 @@ def test_failing_dvc_leaves_nothing(repo: Project, matrix: Path) -> None:
 
 
 def test_failing_dvc_is_quoted_with_its_reason(repo: Project, matrix: Path) -> None:
-    (repo.folder / "dvc.yaml").write_text("stages: [\n")
+    (repo.folder / "dvc.yaml").write_text("stages: 3\n")  # it reads all of them
     arguments = ["own", "--embedding", str(matrix)]
     check_add_refused(repo, arguments, "dvc add", "dvc.yaml")
     assert "troubles" not in repo.command_here("add", *arguments).err
+
+
+def test_a_pipeline_that_is_no_yaml_is_refused_before_anything_is_copied(
+    repo: Project, matrix: Path
+) -> None:
+    (repo.folder / "dvc.yaml").write_text("stages: [\n")
+    check_add_refused(repo, ["own", "--embedding", str(matrix)], "dvc.yaml", "no valid YAML")
+
+
+def test_the_core_of_a_model_is_an_artifact_as_long_as_it_is_listed(
+    repo: Project, matrix: Path
+) -> None:
+    path = repo.folder / "dvc.yaml"
+    path.write_text("# mine\nstages: {}\n")
+    assert repo.command_here("add", "own", "--embedding", str(matrix)).code == 0
+    text = path.read_text()
+    assert text.startswith("# mine\nstages: {}\n")
+    assert YAML(typ="safe").load(text)["artifacts"] == {
+        "own": {
+            "path": "data/own/core_tokens.safetensors",
+            "type": "dataset",
+            "desc": "Core tokens of own",
+        }
+    }
+    assert repo.command_here("remove", "own").code == 0
+    assert path.read_text() == "# mine\nstages: {}\n\nartifacts: {}\n"
 
 
 def test_list_that_stands_for_two_is_refused(untracked: Project, matrix: Path) -> None:

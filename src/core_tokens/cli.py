@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core_tokens import console, params
-from core_tokens.commands import add, diff, doctor, remote, remove, report, summary
+from core_tokens.commands import add, diff, doctor, remote, remove, report, summary, tag
 from core_tokens.errors import UsageError
 from core_tokens.files import sweep
 
@@ -16,6 +16,7 @@ COMMANDS: dict[str, Any] = {
     "summary": summary,
     "report": report,
     "diff": diff,
+    "tag": tag,
     "remote": remote,
     "doctor": doctor,
 }

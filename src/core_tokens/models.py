@@ -7,7 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core_tokens import lockfile, params, params_text, provenance, sources, tensors, vocabulary
+from core_tokens import (
+    artifacts_text,
+    lockfile,
+    params,
+    params_text,
+    provenance,
+    sources,
+    tensors,
+    vocabulary,
+)
 from core_tokens.checkpoint import Place, Which, locate
 from core_tokens.disk import check_space
 from core_tokens.errors import CoreTokensError, FileError, UsageError, in_files
@@ -93,7 +102,11 @@ def add(
     def with_model() -> dict[Path, bytes | str]:
         text = params.PATH.read_bytes().decode()
         text = params_text.listed(text, name, fetch, discover=not cluster_tokens)
-        return {params.PATH: text.encode()}
+        contents: dict[Path, bytes | str] = {params.PATH: text.encode()}
+        if (pipeline := _pipeline()) is not None:
+            pipeline = artifacts_text.with_artifact(pipeline, name)
+            contents[artifacts_text.PATH] = pipeline.encode()
+        return contents
 
     with_model()  # what cannot be edited is known before anything is copied
     copied = isinstance(given, Path) and files and place
@@ -134,7 +147,7 @@ def _check_cluster(path: Path, source: sources.Source, place: Place | None) -> N
 
 
 def remove(name: str) -> None:
-    """Take a model out: its entries in params.yaml and dvc.lock, and the folder data/NAME.
+    """Take a model out of params.yaml, dvc.yaml and dvc.lock, and remove the folder data/NAME.
 
     Also clears what an ``add`` that was killed has left under data/NAME.
 
@@ -154,6 +167,9 @@ def remove(name: str) -> None:
     if known:
         text = params.PATH.read_bytes().decode()
         contents[params.PATH] = params_text.unlisted(text, name).encode()
+        if (pipeline := _pipeline()) is not None:
+            pipeline = artifacts_text.without_artifact(pipeline, name)
+            contents[artifacts_text.PATH] = pipeline.encode()
     if (lock := lockfile.without_model(name)) is not None:
         contents[lockfile.PATH] = lock
     write_all(contents)
@@ -161,6 +177,16 @@ def remove(name: str) -> None:
         shutil.rmtree(folder)
     else:
         folder.unlink(missing_ok=True)
+
+
+def _pipeline() -> str | None:
+    """dvc.yaml as it stands, None where there is none."""
+    try:
+        return artifacts_text.PATH.read_bytes().decode()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise FileError(artifacts_text.PATH, "no UTF-8", "the pipeline of this project") from error
 
 
 def _check_leftover(folder: Path) -> None:

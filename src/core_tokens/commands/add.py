@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> None:
     added = models.add(given.name, source, given.tensor, given.cluster_tokens, given.which)
     print(f"{_described(added)} as {given.name}. To go on:\n")
     print("    dvc repro")
-    print(f"    git add params.yaml dvc.lock data/{given.name}")
+    print(f"    git add params.yaml dvc.yaml dvc.lock data/{given.name}")
 
 
 def _described(added: models.Added) -> str:

@@ -16,6 +16,6 @@ def run(given: argparse.Namespace) -> None:
     """Take a model out, and say what is left of it."""
     models.remove(given.name)
     print(
-        f"Removed {given.name} from params.yaml, dvc.lock and data/; "
+        f"Removed {given.name} from params.yaml, dvc.yaml, dvc.lock and data/; "
         "`dvc gc --workspace` frees the cache."
     )
