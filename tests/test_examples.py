@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
+from project import made_project, tiny_matrix
 from repository import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -65,3 +68,19 @@ def test_the_table_of_the_readme_is_one_that_the_training_prints() -> None:
     assert [row[0] for row in rows] == list(range(0, 1001, 100))
     for line in shown[2:]:
         assert len(line) == len(COLUMNS)
+
+
+def test_what_was_written_for_the_cluster_file_runs_on_the_core_file(tmp_path: Path) -> None:
+    made = made_project(tmp_path, "cluster", "measure", "extract")
+    printed = {}
+    for name in ("cluster_tokens", "core_tokens"):
+        tokens = made.data / f"{name}.safetensors"
+        done = subprocess.run(
+            [sys.executable, "examples/dead_logits.py", made.data / "W.safetensors", tokens],
+            capture_output=True, text=True, check=True, cwd=ROOT,
+        )  # fmt: skip
+        ids = load_file(tokens)["cluster_token_ids"]
+        assert done.stdout.startswith(f"{len(ids):,} of {len(tiny_matrix()):,} tokens had ")
+        assert done.stdout.endswith("and have 0.00% with the mask.\n")
+        printed[name] = done.stdout
+    assert printed["cluster_tokens"] != printed["core_tokens"]
