@@ -166,7 +166,7 @@ def test_a_model_is_listed_at_the_commit_that_its_revision_stands_at(
     )
     assert done.out == (
         f"Listed {HEAD} F32[40, 6] of hf://org/model@{commit}, 960B to fetch, as own. To go on:"
-        "\n\n    dvc repro\n    git add params.yaml dvc.lock data/own\n"
+        "\n\n    dvc repro\n    git add params.yaml dvc.yaml dvc.lock data/own\n"
     )
     assert not (here.folder / "data").exists()
 
@@ -533,7 +533,7 @@ def test_a_given_cluster_is_tracked_and_not_discovered(
     assert settings.models == ["b"]
     assert settings.cluster.discover == []
     assert settings.fetch["b"].source == f"hf://org/b@{served.commit('org/b')}"
-    assert one.git_status() == " M params.yaml\n?? data/\n"
+    assert one.git_status() == " M dvc.yaml\n M params.yaml\n?? data/\n"
     one.run("core-tokens", "remove", "b")
     assert one.git_status() == ""
 

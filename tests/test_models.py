@@ -1,4 +1,6 @@
 import pickle
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -449,11 +451,64 @@ def test_folder_in_place_of_a_file_is_refused(untracked: Project, tmp_path: Path
     check_add_refused(untracked, ["own", "--embedding", str(tmp_path)], str(tmp_path), "folder")
 
 
-@pytest.mark.parametrize("content", [pickle.dumps([1.0]), b"PK\x03\x04" + bytes(60)])
-def test_pickle_is_refused(untracked: Project, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "pytorch_model.bin"
+class Payload:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return (Path.touch, (Path("unpickled"),))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "W.safetensors", "a.pt", "a.pth", "a.ckpt"])
+@pytest.mark.parametrize("form", ["pickle", "old pickle", "torch"])
+def test_a_pickle_is_refused_with_the_reason_and_never_read(
+    untracked: Project, tmp_path: Path, form: str, name: str
+) -> None:
+    path = tmp_path / name
+    if form == "torch":
+        torch.save({"W": torch.ones(2, 2), "payload": Payload()}, path)
+    else:
+        path.write_bytes(pickle.dumps([Payload()] * 9, 4 if form == "pickle" else 2))
+    check_add_refused(
+        untracked,
+        ["own", "--embedding", str(path)],
+        str(path),
+        "runs code when it is read",
+        "README",
+    )
+    assert not (untracked.folder / "unpickled").exists()
+    assert not Path("unpickled").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"GGUF\x03\0\0\0" + bytes(60), "GGUF"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(60), "HDF5"),
+        (b"\x93NUMPY\x01\0" + bytes(60), "an array of NumPy"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_name(
+    untracked: Project, tmp_path: Path, content: bytes, kind: str
+) -> None:
+    path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    check_add_refused(untracked, ["own", "--embedding", str(path)], str(path), "safetensors file")
+    check_add_refused(untracked, ["own", "--embedding", str(path)], str(path), kind)
+
+
+def test_the_line_of_the_readme_converts_a_pickle(tmp_path: Path, matrix: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (line,) = re.findall(r"^\$ (python -c .*torch\.load.*)$", readme, re.MULTILINE)
+    weights = safetensors.torch.load_file(matrix)
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    command = [sys.executable, *shlex.split(line)[1:]]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    converted = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    assert converted.keys() == weights.keys()
+    assert all(torch.equal(converted[name], weights[name]) for name in weights)
+    torch.save({"payload": Payload()}, tmp_path / "pytorch_model.bin")
+    assert subprocess.run(command, check=False, cwd=tmp_path, capture_output=True).returncode
+    assert not (tmp_path / "unpickled").exists()
 
 
 @pytest.mark.parametrize("spoil", project.SPOILED.values(), ids=project.SPOILED)

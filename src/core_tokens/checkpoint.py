@@ -151,7 +151,11 @@ def _files_of_tensors(files: Files) -> dict[str, str]:
             weights = [name for name in names if PurePath(name).suffix in OTHER_FORMS] or there
             found = f"neither {SINGLE} nor {INDEX}"
             found += f", but {', '.join(sorted(weights))}" if weights else ""
-            raise FileError(files.at(""), found, "one of them (pickles are not read)")
+            raise FileError(
+                files.at(""),
+                found,
+                "one of them: pickles are not read, README, Pickles, has the way",
+            )
         single = there[0]
     if single:
         return dict.fromkeys(files.header(single).entries, single)

@@ -96,12 +96,14 @@ def header(path: Path) -> Header:
     if not path.is_file():
         raise FileError(path, "a folder or a device", "a safetensors file")
     with path.open("rb") as file:  # first: the library calls a file that may not be read missing
+        start = file.read(len(LONGEST_MAGIC))
         try:
             with safe_open(path, "np"):
                 pass
         except (SafetensorError, ValueError) as error:
-            raise _not_safetensors(path, str(error)) from error
-        length = header_length(path, file.read(LENGTH_BYTES), path.stat().st_size)
+            raise _not_safetensors(path, str(error), start) from error
+        length = header_length(path, start, path.stat().st_size)
+        file.seek(LENGTH_BYTES)
         return parse_header(path, file.read(length), path.stat().st_size)
 
 
@@ -109,7 +111,8 @@ def header_length(where: str | Path, start: bytes, size: int) -> int:
     """The length of a header from the first bytes of a file of ``size`` bytes (FileError)."""
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
     if len(start) < LENGTH_BYTES or length > min(LONGEST_HEADER, size - LENGTH_BYTES):
-        raise _not_safetensors(where, f"a header of {length:,} bytes in a file of {size:,}")
+        why = f"a header of {length:,} bytes in a file of {size:,}"
+        raise _not_safetensors(where, why, start)
     return length
 
 
@@ -161,7 +164,32 @@ class _Stored(msgspec.Struct):
     data_offsets: tuple[int, int]
 
 
-def _not_safetensors(where: str | Path, why: str) -> FileError:
+FOREIGN = {
+    b"PK\x03\x04": "a zip, as torch.save writes it",
+    b"\x80": "a pickle",
+    b"GGUF": "GGUF",
+    b"\x89HDF": "HDF5",
+    b"\x93NUMPY": "an array of NumPy",
+    b"version https://git-lfs": "a pointer of Git LFS",
+}
+"""How files of other kinds begin."""
+LONGEST_MAGIC = max(FOREIGN, key=len)
+PICKLES = (
+    "a whole safetensors file: a pickle runs code when it is read; README, Pickles, has the way"
+)
+EXPECTED = {
+    "a zip, as torch.save writes it": PICKLES,
+    "a pickle": PICKLES,
+    "a pointer of Git LFS": "a whole safetensors file: git lfs pull brings it",
+}
+
+
+def _not_safetensors(where: str | Path, why: str, start: bytes = b"") -> FileError:
+    """The error; ``start`` is how the file begins, where that is known."""
+    for magic, kind in FOREIGN.items():
+        # The first bytes may also be the length of a header, and then zeros follow mostly.
+        if start.startswith(magic) and start[2:4] != bytes(2):
+            return FileError(where, kind, EXPECTED.get(kind, "a whole safetensors file"))
     return FileError(where, f"no valid safetensors ({why})", "a whole safetensors file")
 
 
