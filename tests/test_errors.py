@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from core_tokens.errors import (
     CoreTokensError,
@@ -69,3 +71,19 @@ def test_in_files_lets_other_errors_pass() -> None:
     with pytest.raises(FileError, match=r"^x: found nothing") as caught, in_files(x=Path("y")):
         raise original
     assert caught.value is original
+
+
+@given(st.text(), st.text(), st.text())
+@example("\x1b[2J", "\u202e", "\udc80")
+@example("a" * 10_000, "b" * 10_000, "c" * 10_000)
+def test_any_message_is_one_line_that_any_terminal_can_show(
+    where: str, found: str, expected: str
+) -> None:
+    line = str(CoreTokensError(where, found, expected))
+    assert line.isprintable()
+    assert len(line.encode()) < 50_000
+
+
+def test_letters_of_all_languages_stay_as_they_are() -> None:
+    error = CoreTokensError("Größe", "日本語", "ελληνικά")
+    assert str(error) == "Größe: found 日本語; expected ελληνικά"

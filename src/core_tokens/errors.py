@@ -19,8 +19,26 @@ class CoreTokensError(Exception):
         super().__init__(where, found, expected)
 
     def __str__(self) -> str:
-        # A name or a message from outside may hold a line break; the promise is one line.
-        return " ".join(f"{self.where}: found {self.found}; expected {self.expected}".split())
+        # A name or a message from outside may hold anything; the promise is one line, and a
+        # terminal must not obey it.
+        parts = (_clipped(part) for part in (self.where, self.found, self.expected))
+        line = " ".join("{}: found {}; expected {}".format(*parts).split())
+        if line.isprintable():
+            return line
+        return "".join(each if each.isprintable() else _escaped(each) for each in line)
+
+
+LONGEST = 1000
+"""Characters of one part of a message."""
+
+
+def _clipped(part: str) -> str:
+    return part if len(part) <= LONGEST else f"{part[: LONGEST - 4]} ..."
+
+
+def _escaped(character: str) -> str:
+    """As in Python source."""
+    return repr(character)[1:-1]
 
 
 class UsageError(CoreTokensError):
