@@ -5,7 +5,9 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help repro env test lint format templates bench clean
+FUZZ ?= 60
+
+.PHONY: help repro env test lint format templates bench fuzz clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +38,9 @@ templates: $(VENV)/.installed ## what is made from the pictures: .dvc/plots and 
 bench: $(VENV)/.installed-dev ## side by side with what one would do instead: BENCHMARKS.md
 	python -m benchmarks $(BENCH)
 
+fuzz: $(VENV)/.installed-fuzz ## hostile input for every reader, a minute of it; FUZZ=600 for longer
+	python fuzz/readers.py -max_total_time=$(FUZZ) -rss_limit_mb=2048 -timeout=20 -max_len=4096 -artifact_prefix=fuzz/
+
 clean: ## remove the environment
 	rm -rf $(VENV)
 
@@ -51,4 +56,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Adding torch and the tools for tests, once ..."
 	@$(PIP) torch
 	@$(PIP) --editable '.[torch,dev]'
+	@touch $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed
+	@$(PIP) --editable '.[fuzz]'
 	@touch $@

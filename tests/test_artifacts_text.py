@@ -56,7 +56,17 @@ def test_one_that_is_not_there_leaves_the_text_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [", "[]", "3", "", "x: &a {}\nartifacts: *a\n", "artifacts: 3\n", "artifacts:\n"]
+    "text",
+    [
+        "a: [",
+        "[]",
+        "3",
+        "",
+        "x: &a {}\nartifacts: *a\n",
+        "artifacts: 3\n",
+        "artifacts:\n",
+        "  a:z`:",
+    ],
 )
 def test_what_cannot_be_edited_is_refused(text: str) -> None:
     with pytest.raises(FileError, match=r"^dvc\.yaml: "):

@@ -4,12 +4,14 @@ DVC makes no artifacts from a list of models, as it makes stages; so each is wri
 every other byte stays as it was.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from core_tokens import yaml_text
 from core_tokens.errors import FileError
 from core_tokens.params_text import with_entry, without_name
 
@@ -30,7 +32,8 @@ def with_artifact(text: str, model: str) -> str:
     if not isinstance(wanted.setdefault(KEY, {}), dict):
         raise FileError(PATH, f"{KEY} that are no mapping", "names, each with a path")
     wanted[KEY] = wanted[KEY] | {model: values}
-    return _checked(with_entry(text, KEY, model, values), wanted, f"{KEY}: {model} by hand")
+    edit = partial(with_entry, text, KEY, model, values)
+    return _checked(edit, wanted, f"{KEY}: {model} by hand")
 
 
 def without_artifact(text: str, model: str) -> str:
@@ -39,13 +42,14 @@ def without_artifact(text: str, model: str) -> str:
     if model not in (wanted.get(KEY) or {}):
         return text
     del wanted[KEY][model]
-    return _checked(without_name(text, (KEY,), model), wanted, f"no {KEY}: {model}, by hand")
+    edit = partial(without_name, text, (KEY,), model)
+    return _checked(edit, wanted, f"no {KEY}: {model}, by hand")
 
 
 def _load(text: str) -> dict[str, Any]:
     try:
-        found = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+        found = yaml_text.parse(text)
+    except ValueError as error:
         there = f"no valid YAML ({error})"
         raise FileError(PATH, there, "the pipeline: git checkout dvc.yaml") from error
     if not isinstance(found, dict):
@@ -53,12 +57,12 @@ def _load(text: str) -> dict[str, Any]:
     return found
 
 
-def _checked(text: str, wanted: dict[str, Any], otherwise: str) -> str:
-    """The text, if it now says what was wanted."""
+def _checked(edit: Callable[[], str], wanted: dict[str, Any], otherwise: str) -> str:
+    """The edited text, if it says what was wanted."""
     try:
-        says = _load(text)
-    except FileError:
-        says = {}
-    if says != wanted:
-        raise FileError(PATH, "a layout that cannot be edited", otherwise)
-    return text
+        text = edit()
+        if _load(text) == wanted:
+            return text
+    except (YAMLError, FileError):
+        pass
+    raise FileError(PATH, "a layout that cannot be edited", otherwise)

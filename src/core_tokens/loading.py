@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from core_tokens import core_file, tensors
+from core_tokens import core_file, tensors, yaml_text
 from core_tokens.core import check_measurements
 from core_tokens.errors import CoreTokensError, FileError, UsageError, in_files
 from core_tokens.measurements import Measurements
@@ -193,9 +191,7 @@ class _Project:
     def __init__(self, name: str, fs: Any) -> None:
         self._name, self._fs = name, fs
         self.commit = _commit(fs.repo)
-        self.params: dict[str, Any] = self._parsed(
-            PARAMS, lambda text: YAML(typ="safe", pure=True).load(text), "a YAML mapping"
-        )
+        self.params: dict[str, Any] = self._parsed(PARAMS, yaml_text.parse, "a YAML mapping")
 
     def model(self, wanted: str | None) -> str:
         """The model that is meant."""
@@ -243,7 +239,7 @@ class _Project:
     def _parsed(self, path: str, parse: Callable[[bytes], Any], expected: str) -> dict[str, Any]:
         try:
             document = parse(self._read(path))
-        except (ValueError, YAMLError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise FileError(
                 f"{self._name}: {path}", f"no such thing ({error})", expected
             ) from error

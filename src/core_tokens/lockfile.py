@@ -24,7 +24,7 @@ def without_model(model: str) -> str | None:
         document = yaml.load(PATH.read_text(encoding="utf-8")) or {}
         stages = document.get("stages") or {}
         stale = [stage for stage in stages if stage.endswith(f"@{model}")]
-    except (YAMLError, ValueError, AttributeError, TypeError) as error:
+    except (YAMLError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise FileError(
             PATH, "no valid lock file", "what DVC wrote: git checkout dvc.lock"
         ) from error

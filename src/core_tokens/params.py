@@ -1,7 +1,4 @@
-"""params.yaml as typed values, every one of them checked.
-
-YAML 1.2, by the parser that DVC itself uses, so that both read the same number.
-"""
+"""params.yaml as typed values, every one of them checked."""
 
 import re
 from collections.abc import Iterator
@@ -9,9 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from core_tokens import yaml_text
 from core_tokens.errors import FileError, ParamsError
 from core_tokens.files import read_bytes
 
@@ -91,10 +87,10 @@ def load(path: Path = PATH) -> Params:
         ParamsError: an unknown or missing key, or a value of the wrong type or out of range.
     """
     try:
-        document = YAML(typ="safe", pure=True).load(read_bytes(path))
+        document = yaml_text.parse(read_bytes(path))
     except FileNotFoundError as error:
         raise FileError(path, "no such file here", "the folder that holds params.yaml") from error
-    except (YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FileError(path, f"no valid YAML ({error})", "a YAML mapping") from error
     try:
         params = msgspec.convert(document, Params)

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from core_tokens import yaml_text
 from core_tokens.errors import ParamsError
 
 
@@ -49,14 +49,14 @@ def unlisted(text: str, model: str) -> str:
 
 
 def _load(text: str) -> Any:
-    return YAML(typ="safe", pure=True).load(text)
+    return yaml_text.parse(text)
 
 
 def _checked(text: str, wanted: Any, otherwise: str) -> str:
     """The text, if it now says what was wanted."""
     try:
         says = _load(text)
-    except YAMLError:
+    except ValueError:
         says = None
     if says != wanted:
         raise ParamsError("", "lists in a layout that cannot be edited", otherwise)
@@ -147,7 +147,7 @@ def _scalar(value: str) -> str:
     """Text as YAML has it: plain where that is read as the same text, else quoted."""
     try:
         plain = _load(value) == value and not re.search(r"[\[\]{},#&*]|: ", value)
-    except YAMLError:
+    except ValueError:
         plain = False
     return value if plain else _quoted(value)
 

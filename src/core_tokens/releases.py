@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from core_tokens import artifacts_text, params
 from core_tokens.errors import CoreTokensError, FileError, UsageError
 from core_tokens.objects import repository
@@ -98,7 +96,7 @@ def _check_committed(model: str) -> None:
     for path in (Path("data", model, "core.json"), Path("dvc.lock")):
         if head.read(path) is None:
             raise FileError(path, "not in Git", f"git add {path}, and a commit")
-    pipeline = YAML(typ="safe").load(head.read(artifacts_text.PATH) or b"{}")
+    pipeline = head.yaml(artifacts_text.PATH)
     if model not in (pipeline.get(artifacts_text.KEY) or {}):
         where = f"{artifacts_text.PATH}: {artifacts_text.KEY}"
         raise FileError(where, f"no {model!r}", f"path: data/{model}/core_tokens.safetensors")

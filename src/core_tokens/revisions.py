@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from core_tokens import yaml_text
 from core_tokens.errors import FileError, UsageError
 from core_tokens.files import read_bytes
 
@@ -86,8 +84,8 @@ class Revision:
     def yaml(self, path: Path) -> dict[str, Any]:
         """A YAML file, empty where there is none or no mapping (FileError: no YAML)."""
         try:
-            found = YAML(typ="safe", pure=True).load(self.read(path) or b"{}")
-        except (YAMLError, ValueError, RecursionError) as error:
+            found = yaml_text.parse(self.read(path) or b"{}")
+        except ValueError as error:
             raise FileError(self.where(path), "no valid YAML", "a YAML mapping") from error
         return found if isinstance(found, dict) else {}
 
