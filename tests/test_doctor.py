@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from project import Done, Project, check_refusal
-from repository import Repository, empty_project, save, small_matrix
+from repository import Repository, empty_project
 
 DATA = Path("data/tiny")
 CORE = DATA / "core_tokens.safetensors"
@@ -21,15 +21,12 @@ FIX = "core-tokens doctor --fix"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a committed project, whose model is made, and the remote it was pushed to."""
     folder = tmp_path_factory.mktemp("made")
-    repository = empty_project(folder / "tiny")
-    matrix = save(folder / "W.safetensors", "W", small_matrix())
-    repository.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
-    repository.dvc("repro")
+    shutil.copytree(team_project / "a", folder / "tiny", symlinks=True)
+    repository = Repository(folder / "tiny")
     repository.dvc("push")
-    repository.commit("Add tiny")
     return folder
 
 

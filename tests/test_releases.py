@@ -6,27 +6,16 @@ from pathlib import Path
 import pytest
 
 from project import Done, Project, check_refusal
-from repository import Repository, empty_project, save, small_matrix
+from repository import Repository
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC's
 
 CORE = "data/tiny/core_tokens.safetensors"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    folder = tmp_path_factory.mktemp("made")
-    project = empty_project(folder / "project")
-    matrix = save(folder / "W.safetensors", "W", small_matrix())
-    project.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
-    project.dvc("repro")
-    project.commit("Add tiny")
-    return project
-
-
 @pytest.fixture
-def project(made: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    shutil.copytree(made.path, tmp_path / "project", symlinks=True)
+def project(team_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    shutil.copytree(team_project / "a", tmp_path / "project", symlinks=True)
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "A Tester")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "tester@example.org")

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from repository import Repository, clone
-from servers import Remote
+from repository import ROOT, Repository, clone
+from servers import HTTP, WEBDAV, Remote
 from team import CORE, MATRIX, MEASUREMENTS, content, filling, join, oid, push, share
 
 
@@ -97,6 +97,12 @@ def test_who_may_not_is_told_so_and_gets_nothing(first: Repository, remote: Remo
     for name, secret in remote.wrong.items():
         said = done.stdout + done.stderr + doctor.stdout + doctor.stderr
         assert secret not in said or name == "keyfile"
+
+
+def test_the_server_of_the_tests_is_set_up_as_the_readme_says() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert f"```nginx\n{WEBDAV}```" in readme
+    assert " ".join(HTTP.split()) in readme
 
 
 @pytest.mark.parametrize("server", ["http"], indirect=True)

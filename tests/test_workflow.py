@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from repository import ROOT, Repository, empty_project, save, small_matrix
+from repository import ROOT, Repository
 
 WORKFLOW: dict[str, Any] = YAML(typ="safe").load((ROOT / ".github/workflows/core.yml").read_text())
 STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["review"]["steps"]
@@ -24,14 +24,11 @@ printf %s "$GH_TOKEN" > "$FAKE/token"
 
 
 @pytest.fixture(scope="module")
-def merged(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+def merged(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A pull request that changes the radius, merged into its base as GitHub does."""
     folder = tmp_path_factory.mktemp("made")
-    repository = empty_project(folder / "project")
-    matrix = save(folder / "W.safetensors", "W", small_matrix())
-    repository.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
-    repository.dvc("repro")
-    repository.commit("Add tiny")
+    shutil.copytree(team_project / "a", folder / "project", symlinks=True)
+    repository = Repository(folder / "project")
     repository.run("git", "checkout", "--quiet", "-b", "smaller")
     repository.set_param("radius:", "radius: 1.0")
     repository.dvc("repro")
