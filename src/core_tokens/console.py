@@ -41,9 +41,16 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
 
 
 def run_stage(stage: Callable[[str], None]) -> int:
-    """Run one stage for the one model that the command line names."""
+    """Run one stage for the one model that the command line, or else DVC, names.
+
+    DVC puts what params.yaml holds into a command as raw shell text. So dvc.yaml leaves the model
+    out, and it is taken from the name of the stage that DVC runs: DVC_STAGE is ``STAGE@MODEL``.
+    """
 
     def main(arguments: Sequence[str]) -> None:
+        running = os.environ.get("DVC_STAGE", "").rpartition("@")
+        if not arguments and running[1]:
+            arguments = running[2:]
         if len(arguments) != 1:
             name = stage.__module__ if stage.__module__ != "__main__" else "STAGE"
             raise UsageError(f"python -m {name}", f"{len(arguments)} arguments", "one: the model")
