@@ -109,3 +109,26 @@ def test_a_run_that_is_ended_takes_its_temporary_files_along(tmp_path: Path) -> 
         process.terminate()
         assert process.wait() == 143
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["extract@tiny", "dvc.yaml:cluster-at@tiny", "a@b@tiny"])
+def test_a_stage_that_dvc_runs_finds_its_model_in_the_name_of_the_stage(
+    monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    found: list[str] = []
+    monkeypatch.setenv("DVC_STAGE", stage)
+    monkeypatch.setattr("sys.argv", ["extract"])
+    assert console.run_stage(found.append) == 0
+    monkeypatch.setattr("sys.argv", ["extract", "other"])  # what is said counts for more
+    assert console.run_stage(found.append) == 0
+    assert found == ["tiny", "other"]
+
+
+@pytest.mark.parametrize("stage", ["", "extract"])
+def test_a_stage_without_a_model_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", stage)
+    monkeypatch.setattr("sys.argv", ["extract"])
+    assert console.run_stage(lambda _: None) == 1
+    assert "found 0 arguments; expected one: the model" in capsys.readouterr().err
