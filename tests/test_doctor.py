@@ -251,6 +251,22 @@ def test_what_the_workspace_alone_has_is_taken_into_the_cache(tiny: Repository) 
     assert everything(tiny.path) == before
 
 
+def test_a_folder_in_place_of_an_object_is_a_problem(tiny: Repository) -> None:
+    object_ = cached(tiny, CORE)
+    object_.unlink()
+    object_.mkdir()
+    check_problem(doctor(tiny), "cache", str(CORE), "expected", FIX)
+
+
+def test_a_cache_that_cannot_be_read_ends_in_one_line(tiny: Repository) -> None:
+    object_ = cached(tiny, CORE)
+    object_.unlink()
+    object_.symlink_to(object_)
+    done = doctor(tiny)
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert done.err.startswith(f"error: {object_}: ")
+
+
 # ---- the workspace -------------------------------------------------------------------------------
 
 

@@ -116,7 +116,9 @@ class _Examination:
         for store in (self.cache, *self.remotes):
             try:
                 states = self.each(store.state, kept, store.name)
-            except Exception as error:
+            except Exception as error:  # each kind of remote has errors of its own
+                if store is self.cache:
+                    raise
                 self.unreachable(store.name, error)
             else:
                 seen.stored[store] = {
