@@ -1,6 +1,7 @@
 """Names with characters of a shell or of a path reach no shell, and nothing outside of data/."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,26 @@ def test_a_source_with_characters_of_a_shell_is_only_a_path(tmp_path: Path) -> N
         assert done.stderr.count("\n") == 1
     assert not list(tmp_path.rglob("*pwned*"))
     assert repository.git_status() == ""
+
+
+@pytest.mark.parametrize("name", ["../victim", "a/../../victim", "../.git", "tiny/pictures"])
+def test_dvc_repro_removes_nothing_where_a_name_leads_elsewhere(
+    team_project: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(team_project / "a", tmp_path / "b/project", symlinks=True)
+    repository = Repository(tmp_path / "b/project")
+    folder = (repository.path / "data" / name).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    theirs = [
+        folder / file for file in ("W.safetensors", "measurements.safetensors", "core.json",
+                                   "measure.json", "core_tokens.safetensors", "structure.json")
+    ]  # fmt: skip
+    for path in theirs:
+        path.write_bytes(b"a file of the user's")
+    source = "replica:qwen3-4b-instruct-2507"
+    repository.set_param("fetch:", f'fetch: {{"{name}": {{source: "{source}"}}}}')
+    done = repository.run("dvc", "repro", "--force", check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    for path in theirs:
+        assert path.read_bytes() == b"a file of the user's", path
