@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import core_tokens.pictures.render
+import core_tokens.report.page
 import core_tokens.stages  # noqa: F401  (which keeps OpenBLAS from starting threads)
 from core_tokens import cli, console
 from core_tokens.files import TEMPORARY

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from warm import PROGRAMS, warm
+
 ROOT = Path(__file__).parents[1]
 MODEL = "qwen3-4b-replica"
 EMPTY_PARAMS = """\
@@ -55,10 +57,13 @@ class Repository:
             "GIT_COMMITTER_NAME": "A Tester",
             "GIT_COMMITTER_EMAIL": "tester@example.org",
         }
-        done = subprocess.run(
-            command, cwd=self.path, env=environment, capture_output=True, text=True, check=False,
-            input=typed,
-        )  # fmt: skip
+        if command[0] in PROGRAMS:
+            done = warm().run(command, self.path, environment, typed)
+        else:
+            done = subprocess.run(
+                command, cwd=self.path, env=environment, capture_output=True, text=True,
+                check=False, input=typed,
+            )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}")
         return done

@@ -125,7 +125,7 @@ def test_add_that_is_killed_leaves_whole_files_and_can_be_removed_and_repeated(
                 assert found[name] in (before.get(name), after.get(name)), name
         check_cache(folder)
         mended(folder)
-        assert changed(folder) <= {"params.yaml", "data/"}
+        assert changed(folder) <= {"params.yaml", "dvc.yaml", "data/"}
         if found["params.yaml"] == before["params.yaml"]:
             if (folder / "data/tiny").exists():
                 refused = warm.run(folder, *add(empty))
