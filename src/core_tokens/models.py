@@ -167,9 +167,11 @@ def remove(name: str) -> None:
     if known:
         text = params.PATH.read_bytes().decode()
         contents[params.PATH] = params_text.unlisted(text, name).encode()
-        if (pipeline := _pipeline()) is not None:
-            pipeline = artifacts_text.without_artifact(pipeline, name)
-            contents[artifacts_text.PATH] = pipeline.encode()
+    # A run that was killed may have come as far as params.yaml.
+    if (pipeline := _pipeline()) is not None:
+        edited = artifacts_text.without_artifact(pipeline, name)
+        if edited != pipeline:
+            contents[artifacts_text.PATH] = edited.encode()
     if (lock := lockfile.without_model(name)) is not None:
         contents[lockfile.PATH] = lock
     write_all(contents)
