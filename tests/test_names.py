@@ -1,6 +1,8 @@
 """Names with characters of a shell or of a path reach no shell, and nothing outside of data/."""
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -147,24 +149,48 @@ def test_a_source_with_characters_of_a_shell_is_only_a_path(tmp_path: Path) -> N
     assert repository.git_status() == ""
 
 
-@pytest.mark.parametrize("name", ["../victim", "a/../../victim", "../.git", "tiny/pictures"])
+@pytest.mark.parametrize("key", ["models", "fetch", "cluster.discover", "cluster.discover_at"])
+@pytest.mark.parametrize(
+    "name", ["../victim", "a/../../victim", "../.git", "tiny/pictures", "../../victim",
+             "../../../victim", "..", ".", "ABSOLUTE", ""],
+)  # fmt: skip
 def test_dvc_repro_removes_nothing_where_a_name_leads_elsewhere(
-    team_project: Path, tmp_path: Path, name: str
+    team_project: Path, tmp_path: Path, key: str, name: str
 ) -> None:
+    name = str(tmp_path / "victim") if name == "ABSOLUTE" else name
     shutil.copytree(team_project / "a", tmp_path / "b/project", symlinks=True)
     repository = Repository(tmp_path / "b/project")
-    folder = (repository.path / "data" / name).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    theirs = [
-        folder / file for file in ("W.safetensors", "measurements.safetensors", "core.json",
-                                   "measure.json", "core_tokens.safetensors", "structure.json")
-    ]  # fmt: skip
-    for path in theirs:
+    folder = Path(os.path.normpath(repository.path / "data" / name))
+    for path in made_by(repository, key, folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"a file of the user's")
-    source = "replica:qwen3-4b-instruct-2507"
-    repository.set_param("fetch:", f'fetch: {{"{name}": {{source: "{source}"}}}}')
-    done = repository.run("dvc", "repro", "--force", check=False)
+    document = YAML(typ="safe").load((repository.path / "params.yaml").read_text())
+    block, _, part = key.rpartition(".")
+    where = document[block] if block else document
+    values = {
+        "fetch": {name: {"source": "replica:qwen3-4b-instruct-2507"}},
+        "discover_at": {name: 1},
+    }
+    where[part] = values.get(part, [name])
+    (repository.path / "params.yaml").write_text(json.dumps(document))
+    # Within data/ it is only a forced run that DVC does not look before.
+    force = ["--force"] if name != "tiny/pictures" else []
+    done = repository.run("dvc", "repro", "--keep-going", *force, check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
-    for path in theirs:
+    for path in made_by(repository, key, folder):
         assert path.read_bytes() == b"a file of the user's", path
+
+
+def made_by(repository: Repository, key: str, folder: Path) -> list[Path]:
+    """Where the stages over a list of models would write, for a model in ``folder``."""
+    pipeline = YAML(typ="safe").load((repository.path / "dvc.yaml").read_text())
+    stages = [
+        each["do"] for each in pipeline["stages"].values() if each["foreach"] == f"${{{key}}}"
+    ]
+    kinds = ("outs", "metrics", "plots")
+    entries = [entry for stage in stages for kind in kinds for entry in stage.get(kind, [])]
+    paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    names = [re.sub(r"^data/\$\{\w+\}/", "", path) for path in paths]
+    assert names
+    return [folder / name for name in names]
