@@ -18,7 +18,9 @@ VALUES = (
     "", "null", "~", "true", "no", "-1", "0", "1e400", "-.inf", ".nan", "0x10", "1_000", "9" * 400,
     "1" * 5000, "[]", "{}", "[[]]", "{a: {b: c}}", "'", '"', "!!python/object:os.system [x]",
     "!!binary aGk=", "!!float abc", "!!set {a}", "&a [*a]", "*nothing", "<<: {a: b}", "| text",
-    "2026-11-25", "@x", "`x`", "%x", "\x00", "\x1b[2J", "\t", "\u202e", "é",
+    "0x" + "f" * 5000, '"\\ud800"', "!!bool x", "!!timestamp x", "!!omap [a: 1]", '"": {}', "? {}",
+    "{a: &a [1], b: &b [*a, *a], c: [*b, *b]}", "2026-11-25", "@x", "`x`",
+    "%x", "\x00", "\x1b[2J", "\t", "\u202e", "é",
     "a: b: c", "- - - a", "? a", "# only a comment", "/etc/passwd", "$(touch pwned)",
 )  # fmt: skip
 WHOLE = (
@@ -31,6 +33,9 @@ WHOLE = (
     + b"".join(
         b"%c: &%c [%s]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 9)) for n in range(9)
     ),  # a billion words in a line of nine
+    b"a0: &a0 {x: 1}\n"
+    + b"".join(b"a%d: &a%d {<<: [*a%d, *a%d]}\n" % (n, n, n - 1, n - 1) for n in range(1, 40)),
+    PARAMS.encode() + b"#" * (1 << 20),
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """params.yaml as typed values, every one of them checked."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -100,9 +101,10 @@ def load(path: Path = PATH) -> Params:
     _check_number(
         "cluster.adjacency_threshold", params.cluster.adjacency_threshold, SMALLEST_FLOAT32
     )
+    discover = set(params.cluster.discover)
     for model, threshold in params.cluster.discover_at.items():
         _check_number(f"cluster.discover_at.{model}", threshold, SMALLEST_FLOAT32)
-        if model in params.cluster.discover:
+        if model in discover:
             raise ParamsError(
                 "cluster.discover_at",
                 f"the model {model!r}, which cluster.discover has too",
@@ -126,10 +128,11 @@ def is_slug(name: str) -> bool:
 
 def _check_names(names: list[tuple[str, str]]) -> None:
     """Refuse names that are no slugs, or stand twice under one key."""
+    times = Counter(names)
     for key, name in names:
         if not is_slug(name):
             raise ParamsError(key, f"the model name {name!r}", SLUG)
-        if names.count((key, name)) > 1:
+        if times[key, name] > 1:
             raise ParamsError(key, f"the model {name!r} more than once", "each model once")
 
 
@@ -170,8 +173,9 @@ def _explain(document: Any, message: str) -> ParamsError:
         if index == "...":  # msgspec does not say which value of a mapping it was
             kind = float if keys[-1] == "discover_at" else Source
             name = next(name for name, value in found.items() if not _fits(value, kind))
-        keys.append(name or f"[{index}]")
-        found = found.get(name) if name else found[int(index)]
+            index = ""
+        keys.append(f"[{index}]" if index else name)
+        found = found[int(index)] if index else found.get(name)
     key = ".".join(keys).replace(".[", "[")
     section = SECTIONS.get(keys[0] if keys else "", Params)
     if path.startswith("key`"):

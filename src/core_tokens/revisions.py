@@ -81,12 +81,13 @@ class Revision:
         except (ValueError, csv.Error) as error:
             raise FileError(self.where(path), f"no table ({error})", "one: dvc repro") from error
 
-    def yaml(self, path: Path) -> dict[str, Any]:
+    def yaml(self, path: Path, *, largest: int = yaml_text.LARGEST) -> dict[str, Any]:
         """A YAML file, empty where there is none or no mapping (FileError: no YAML)."""
         try:
-            found = yaml_text.parse(self.read(path) or b"{}")
+            found = yaml_text.parse(self.read(path) or b"{}", largest=largest)
         except ValueError as error:
-            raise FileError(self.where(path), "no valid YAML", "a YAML mapping") from error
+            where, there = self.where(path), f"no valid YAML ({error})"
+            raise FileError(where, there, "a YAML mapping") from error
         return found if isinstance(found, dict) else {}
 
     @property

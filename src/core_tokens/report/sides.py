@@ -96,12 +96,16 @@ def _flat(values: dict[str, Any], model: str, before: str = "") -> dict[str, str
     return flat
 
 
+LARGEST_LOCK = 1 << 28
+"""Bytes of dvc.lock, which DVC wrote: some 18,000 for each model."""
+
+
 def _hashes(revision: Revision, model: str) -> dict[str, str]:
     """What dvc.lock says of the matrix, the cluster, the measurements and the core."""
     lock, source = Path("dvc.lock"), Path("data", model, "source.json")
     found = {}
     try:
-        stages = revision.yaml(lock).get("stages") or {}
+        stages = revision.yaml(lock, largest=LARGEST_LOCK).get("stages") or {}
         for stage, keys in (("measure", ("deps", "outs")), ("extract", ("outs",))):
             for key in keys:
                 for entry in (stages.get(f"{stage}@{model}") or {}).get(key) or []:
