@@ -59,3 +59,9 @@ def test_command_outside_a_project_says_where_to_run(tmp_path: Path, arguments: 
         Project(tmp_path).command_here(*arguments), "params.yaml", "the folder that holds"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("argument", ["--tensor=--", "--embedding=--"])
+def test_an_option_whose_value_is_two_dashes_is_refused(argument: str) -> None:
+    with pytest.raises(UsageError, match=rf"found {argument}; expected .*=VALUE"):
+        cli.run(["add", "x", "--embedding", "y", argument])

@@ -11,6 +11,7 @@ from core_tokens.errors import (
     TensorError,
     UsageError,
     in_files,
+    one_line,
 )
 
 
@@ -87,3 +88,7 @@ def test_any_message_is_one_line_that_any_terminal_can_show(
 def test_letters_of_all_languages_stay_as_they_are() -> None:
     error = CoreTokensError("Größe", "日本語", "ελληνικά")
     assert str(error) == "Größe: found 日本語; expected ελληνικά"
+
+
+def test_one_line_is_one_line() -> None:
+    assert one_line("a\n  b\x1b[2J\u202ec\t") == r"a b\x1b[2J\u202ec"

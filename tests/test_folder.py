@@ -6,6 +6,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core_tokens.checkpoint import LARGEST_SMALL_FILE
 from core_tokens.errors import FileError
 from core_tokens.folder import CHUNK_BYTES, Folder
 
@@ -124,3 +125,10 @@ def test_a_file_that_grows_while_it_is_read_gives_what_was_asked_for(tmp_path: P
     with path.open("ab") as file:
         file.write(b"more")
     assert received + b"".join(chunks) == BYTES
+
+
+def test_a_file_too_large_to_be_read_whole_is_not_begun(tmp_path: Path) -> None:
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(LARGEST_SMALL_FILE + 1)  # a hole, which takes no place on the disk
+    with pytest.raises(FileError, match=r"config\.json: found 268,435,457 bytes; expected at most"):
+        Folder(tmp_path).read("config.json")

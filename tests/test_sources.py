@@ -111,7 +111,7 @@ def test_a_path_may_begin_at_home(here: Path) -> None:
         "hf://org/model?x", "HF://org/model", "replica:", "replica:unknown", "replica: x",
         "Replica:qwen2-5-3b-instruct", "https://example.org/org/model", "s3://bucket/key",
         "file:///tmp", "nowhere", "./nowhere", "/nowhere/W.safetensors", "~/nowhere",
-        "~no-such-user/x", "org/model", "a\x00b",
+        "~no-such-user/x", "org/model", "a\x00b", "~\x00", "~a\x00/b",
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("here")

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -409,6 +409,33 @@ def test_any_file_is_read_or_refused_with_an_error_of_ours(
             read()
         except CoreTokensError as error:
             assert str(path) in str(error)  # noqa: PT017 (both outcomes are right)
+
+
+@settings(max_examples=400, deadline=None)
+@given(mutated_files())
+def test_a_header_alone_is_taken_where_the_library_takes_the_file(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "mutated.safetensors"
+    path.write_bytes(content)
+    try:
+        length = tensors.header_length(path, content[:16], len(content))
+        alone = tensors.parse_header(path, content[8 : 8 + length], len(content))
+    except CoreTokensError:
+        with pytest.raises(CoreTokensError):
+            tensors.header(path)
+    else:
+        assume(all(entry.dtype in tensors.FLOATS for entry in alone.entries.values()))
+        assert tensors.header(path) == alone
+
+
+@pytest.mark.parametrize(
+    "offsets", [[0, 9], [4, 12], [-4, 4], [8, 0], [0, 4]], ids=str
+)  # of 8 bytes
+def test_tensors_fill_the_file_one_behind_the_other(offsets: list[int]) -> None:
+    text = json.dumps({"a": {"dtype": "I64", "shape": [1], "data_offsets": offsets}}).encode()
+    with pytest.raises(FileError, match="x: found no valid safetensors"):
+        tensors.parse_header("x", text, 8 + len(text) + 8)
 
 
 # ---- what a message shows of a file -----------------------------------------------------------

@@ -1,9 +1,11 @@
 import base64
 import collections
+import json
 import re
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,7 @@ from tokenizers import Tokenizer
 
 from checkpoints import real_checkpoints
 from core_tokens.errors import FileError
-from core_tokens.tokenizer import BYTE_ALPHABET, classified, tokens_of
+from core_tokens.tokenizer import BYTE_ALPHABET, MEMORY, SECONDS, classified, tokens_of
 from core_tokens.vocabulary import CLASSES, Token
 from tokenizers_made import (
     BYTE_LEVEL,
@@ -567,6 +569,37 @@ def test_a_folder_with_the_name_of_the_library_is_not_imported(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
     assert tokens_of(byte_level(), 1, "x") == [ordinary("!")]
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no /proc here")
+def test_the_other_process_may_not_take_all_memory_and_time() -> None:
+    command = [sys.executable, "-P", "-m", "core_tokens.tokenizer", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        limits = Path(f"/proc/{process.pid}/limits")
+        for _ in range(100):
+            text = limits.read_text()
+            if re.search(rf"Max address space +{MEMORY} ", text):
+                break
+            time.sleep(0.1)
+        process.communicate(b"")
+    assert re.search(rf"Max cpu time +{SECONDS} ", text)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("AS", 300_000_000), ("CPU", 1)])
+def test_a_tokenizer_that_takes_too_much_is_one_line(kind: str, most: int) -> None:
+    # Under a limit that is lower already, which stays, a token whose text takes longer or more.
+    model = json.loads(trained("unigram"))
+    model["model"]["vocab"] += [["a" * 3_000_000 + str(n), -1.0] for n in range(20)]
+    code = (
+        "import resource, sys; from core_tokens.tokenizer import tokens_of; "
+        f"resource.setrlimit(resource.RLIMIT_{kind}, ({most}, {most})); "
+        "tokens_of(sys.stdin.buffer.read(), 5000, 'x')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(model).encode(), capture_output=True
+    )
+    last = done.stderr.decode().splitlines()[-1]
+    assert last.startswith("core_tokens.errors.FileError: x: found no readable tokenizer (")
 
 
 def test_this_process_does_not_load_the_library() -> None:

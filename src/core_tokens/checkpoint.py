@@ -7,7 +7,7 @@ index. Of wherever they lie, nothing but headers and small JSON files is read.
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal, Protocol
 
 from core_tokens import tensors
@@ -69,7 +69,7 @@ class Files(Protocol):
         """How a message calls a file; the source itself for an empty name."""
 
     def read(self, name: str) -> bytes:
-        """A small file as a whole."""
+        """A small file as a whole (FileError: see ``check_small``)."""
 
     def header(self, name: str) -> tensors.Header:
         """The header of a safetensors file."""
@@ -85,6 +85,16 @@ class Place:
     file: str
     key: str
     entry: tensors.Entry
+
+
+LARGEST_SMALL_FILE = 1 << 28
+"""Bytes that are read whole into memory at most: of configurations, indices and tokenizers."""
+
+
+def check_small(where: str | Path, size: int) -> None:
+    """Refuse a file that is to be read as a whole, and is too large for that (FileError)."""
+    if size > LARGEST_SMALL_FILE:
+        raise FileError(where, f"{size:,} bytes", f"at most {LARGEST_SMALL_FILE:,}")
 
 
 def locate(files: Files, tensor: str | None = None, which: Which = "unembedding") -> Place:

@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: Sequence[str]) -> int | None:
     """Carry out one command line; the exit code, where a command has one of its own."""
+    for argument in arguments:
+        if argument.endswith("=--"):  # of which argparse makes an empty list
+            raise UsageError("core-tokens", argument, f"{argument[:-2]}VALUE")
     given = parser().parse_args(arguments)
     if params.PATH.is_file():
         sweep(Path(), *Path("data").glob("**/"))

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from core_tokens.errors import CoreTokensError, UsageError
+from core_tokens.errors import CoreTokensError, UsageError, one_line
 
 
 def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {one_line(f'{where}{error.strerror or error}')}", file=sys.stderr)
     except MemoryError:
         print("error: not enough memory", file=sys.stderr)
     except KeyboardInterrupt:

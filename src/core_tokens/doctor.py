@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from core_tokens.errors import FileError, UsageError
+from core_tokens.errors import FileError, UsageError, one_line
 from core_tokens.files import TEMPORARY
 from core_tokens.objects import Store, Tracked, locked, repository, tracked
 
@@ -43,7 +43,7 @@ class Finding:
         named = ", ".join(map(str, self.paths[:3]))
         named += f" and {len(self.paths) - 3} more" if len(self.paths) > 3 else ""
         text = ": ".join(filter(None, (self.where, named, self.found)))
-        return " ".join(f"{text}; to mend it: {self.mend}".split())
+        return one_line(f"{text}; to mend it: {self.mend}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Examination:
             Finding(one.where, one.found, one.mend, tuple(paths), one.harmless)
             for one, paths in self.grouped.items()
         ]
-        return Report(good, tuple(findings), tuple(self.mended))
+        return Report(good, tuple(findings), tuple(map(one_line, self.mended)))
 
     # ---- looking -----------------------------------------------------------------------------
 

@@ -19,13 +19,16 @@ class CoreTokensError(Exception):
         super().__init__(where, found, expected)
 
     def __str__(self) -> str:
-        # A name or a message from outside may hold anything; the promise is one line, and a
-        # terminal must not obey it.
         parts = (_clipped(part) for part in (self.where, self.found, self.expected))
-        line = " ".join("{}: found {}; expected {}".format(*parts).split())
-        if line.isprintable():
-            return line
-        return "".join(each if each.isprintable() else _escaped(each) for each in line)
+        return one_line("{}: found {}; expected {}".format(*parts))
+
+
+def one_line(text: str) -> str:
+    """Text as one line that a terminal does not obey: a name from outside may hold anything."""
+    line = " ".join(text.split())
+    if line.isprintable():
+        return line
+    return "".join(each if each.isprintable() else _escaped(each) for each in line)
 
 
 LONGEST = 1000

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core_tokens import tensors
-from core_tokens.checkpoint import CONFIG, TOKENIZER
+from core_tokens.checkpoint import CONFIG, TOKENIZER, check_small
 from core_tokens.errors import FileError
 
 CHUNK_BYTES = 1 << 22
@@ -31,7 +31,9 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """A small file as a whole."""
-        return (self.folder / name).read_bytes()
+        path = self.folder / name
+        check_small(path, path.stat().st_size)
+        return path.read_bytes()
 
     def header(self, name: str) -> tensors.Header:
         """The header of a safetensors file (FileError: see ``tensors.header``)."""

@@ -29,13 +29,12 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from core_tokens import tensors
+from core_tokens.checkpoint import check_small
 from core_tokens.errors import FileError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HEADER_BYTES = 1 << 16
 """Read at once of a safetensors file: enough for the header of most shards."""
-LARGEST_SMALL_FILE = 1 << 28
-"""What is read whole into memory at most: indices and tokenizers."""
 WAITS = (0.5, 2.0, 8.0)
 """Seconds before the second, third and fourth try."""
 LONGEST_WAIT = 60.0
@@ -96,8 +95,7 @@ class Hub:
     def read(self, name: str) -> bytes:
         """A small file as a whole."""
         size = self._size(name)
-        if size > LARGEST_SMALL_FILE:
-            raise FileError(self.at(name), f"{size:,} bytes", f"at most {LARGEST_SMALL_FILE:,}")
+        check_small(self.at(name), size)
         return b"".join(self.chunks(name, 0, size))
 
     def header(self, name: str) -> tensors.Header:

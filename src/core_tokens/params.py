@@ -88,7 +88,7 @@ def load(path: Path = PATH) -> Params:
         ParamsError: an unknown or missing key, or a value of the wrong type or out of range.
     """
     try:
-        document = yaml_text.parse(read_bytes(path))
+        document = yaml_text.parse(read_bytes(path).decode())  # as DVC does
     except FileNotFoundError as error:
         raise FileError(path, "no such file here", "the folder that holds params.yaml") from error
     except ValueError as error:

@@ -69,7 +69,7 @@ def parse(text: str, where: str) -> Source:
     if text and not re.match(r"(hf|replica):|[\w+.-]+:/", text):
         try:
             path = Path(text).expanduser()
-        except RuntimeError:  # ~ of nobody
+        except (RuntimeError, ValueError):  # ~ of nobody, or of no name at all
             path = Path(text)
         if path.exists():
             return path

@@ -117,7 +117,10 @@ def header_length(where: str | Path, start: bytes, size: int) -> int:
 
 
 def parse_header(where: str | Path, text: bytes, size: int) -> Header:
-    """Take a header apart, and check what it says of float tensors against the file's size.
+    """Take a header apart, and check what it says against the file's size, as the library does.
+
+    The tensors lie one behind the other and fill the file. Of a dtype that is not in ``FLOATS`` the
+    number of bytes is not checked.
 
     Args:
         where: the file, for messages.
@@ -134,7 +137,8 @@ def parse_header(where: str | Path, text: bytes, size: int) -> Header:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _not_safetensors(where, str(error)) from error
     data = LENGTH_BYTES + len(text)
-    for name, tensor in stored.items():
+    end_before = 0
+    for name, tensor in sorted(stored.items(), key=lambda item: item[1].data_offsets):
         if not (name + tensor.dtype).isprintable():  # a terminal would obey it
             raise _not_safetensors(where, f"the name {name!a}, dtype {tensor.dtype!a}")
         begin, end = tensor.data_offsets
@@ -142,11 +146,15 @@ def parse_header(where: str | Path, text: bytes, size: int) -> Header:
         if tensor.dtype in FLOATS:
             nbytes = math.prod(tensor.shape) * FLOATS[tensor.dtype].itemsize
         if (
-            min((begin, *tensor.shape)) < 0
+            min((end - begin, *tensor.shape)) < 0
             or end - begin != nbytes
-            or not begin <= end <= size - data
+            or begin != end_before
+            or end > size - data
         ):
             raise _not_safetensors(where, f"{name} at bytes {begin} to {end} of {size - data:,}")
+        end_before = end
+    if end_before != size - data:
+        raise _not_safetensors(where, f"tensors in {end_before:,} of {size - data:,} bytes")
     return Header(
         {
             name: Entry(tensor.dtype, tuple(tensor.shape), data + tensor.data_offsets[0])

@@ -52,8 +52,20 @@ def tokens_of(tokenizer_json: bytes, rows: int, where: str | Path) -> list[Token
     raise FileError(where, f"no readable tokenizer ({reason})", "the tokenizer.json of a model")
 
 
+MEMORY, SECONDS = 8 << 30, 600
+"""What reading a tokenizer may take, of address space and of the processors' time: a hundred times
+of what the largest of models take."""
+
+
 def main() -> None:
     """Write what ``classified`` makes of stdin, or the reason why it fails and exit 1."""
+    import resource
+
+    for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS)):
+        soft, hard = resource.getrlimit(kind)
+        with suppress(OSError, ValueError):  # not every system can limit each
+            if soft == resource.RLIM_INFINITY or soft > most:
+                resource.setrlimit(kind, (most, hard))
     try:
         answer = msgspec.json.encode(classified(sys.stdin.buffer.read(), int(sys.argv[1])))
     except BaseException as error:  # a panic is no Exception
