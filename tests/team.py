@@ -31,8 +31,13 @@ def team_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def first(team_project: Path, tmp_path: Path) -> Repository:
     """A clone of its own, with all data."""
-    shutil.copytree(team_project / "a", tmp_path / "a", symlinks=True)
-    return Repository(tmp_path / "a")
+    return copy_of(team_project, tmp_path / "a")
+
+
+def copy_of(team_project: Path, path: Path) -> Repository:
+    """The same project, its cache included, in another place."""
+    shutil.copytree(team_project / "a", path, symlinks=True)
+    return Repository(path)
 
 
 @pytest.fixture(scope="module", params=servers.KINDS)

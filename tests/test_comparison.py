@@ -7,24 +7,22 @@ from core_tokens.comparison import Change, Comparison, Sizes, compare
 from core_tokens.errors import FileError
 from core_tokens.revisions import Revision, resolve
 from project import Done, Project, check_refusal
-from repository import Repository, empty_project, save, small_matrix
+from repository import Repository
+from team import copy_of
 
 WORKSPACE = Revision("workspace")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+def made(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Three commits, without a model, at radius 3 and at radius 1, and an experiment at 4."""
-    folder = tmp_path_factory.mktemp("made")
-    repository = empty_project(folder / "project")
-    repository.run("git", "tag", "empty")
-    matrix = save(folder / "W.safetensors", "W", small_matrix())
-    repository.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
-    for radius, tag in (("3.0", "wide"), ("1.0", "narrow")):
-        repository.set_param("radius:", f"radius: {radius}")
-        repository.dvc("repro")
-        repository.commit(f"Radius {radius}")
-        repository.run("git", "tag", tag)
+    repository = copy_of(team_project, tmp_path_factory.mktemp("made") / "project")
+    repository.run("git", "tag", "empty", "HEAD~1")
+    repository.run("git", "tag", "wide")
+    repository.set_param("radius:", "radius: 1.0")
+    repository.dvc("repro")
+    repository.commit("Radius 1")
+    repository.run("git", "tag", "narrow")
     repository.dvc("exp", "run", "--name", "widest", "--set-param", "extract.radius=4")
     repository.run("git", "checkout", "--quiet", "--", ".")
     repository.dvc("checkout")

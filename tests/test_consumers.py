@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from repository import Repository, empty_project, save, small_matrix
+from repository import Repository
+from team import copy_of
 
 CORE = "data/tiny/core_tokens.safetensors"
 
@@ -38,12 +39,12 @@ class Published:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[bytes, bytes]]:
+def made(
+    team_project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, tuple[bytes, bytes]]:
     folder = tmp_path_factory.mktemp("made")
-    project = empty_project(folder / "project")
+    project = copy_of(team_project, folder / "project")
     project.run("core-tokens", "remote", "add", "team", str(folder / "remote"), "--default")
-    matrix = save(folder / "W.safetensors", "W", small_matrix())
-    project.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
     cores = []
     for radius, version in (("3.0", "1.0.0"), ("1.0", "1.1.0")):
         project.set_param("radius:", f"radius: {radius}")

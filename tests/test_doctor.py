@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from project import Done, Project, check_refusal
 from repository import Repository, empty_project
+from team import copy_of
 
 DATA = Path("data/tiny")
 CORE = DATA / "core_tokens.safetensors"
@@ -24,8 +25,7 @@ FIX = "core-tokens doctor --fix"
 def made(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a committed project, whose model is made, and the remote it was pushed to."""
     folder = tmp_path_factory.mktemp("made")
-    shutil.copytree(team_project / "a", folder / "tiny", symlinks=True)
-    repository = Repository(folder / "tiny")
+    repository = copy_of(team_project, folder / "tiny")
     repository.dvc("push")
     return folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from repository import Repository, clone
+from team import copy_of
 
 MATRIX = "data/tiny/W.safetensors"
 
@@ -16,8 +17,7 @@ MATRIX = "data/tiny/W.safetensors"
 @pytest.fixture(scope="module")
 def made(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    shutil.copytree(team_project / "a", folder / "project", symlinks=True)
-    project = Repository(folder / "project")
+    project = copy_of(team_project, folder / "project")
     project.dvc("push")
     return folder
 

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 
 import core_tokens
 from core_tokens.errors import CoreTokensError, FileError, TensorError, UsageError
-from repository import Repository, clone, empty_project, save, small_matrix
+from repository import Repository, clone
+from team import copy_of
 
 pytestmark = [
     # What DVC and its Git leave open they close when it is collected; that is said by no test here.
@@ -51,12 +52,10 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+def made(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     folder = tmp_path_factory.mktemp("made")
-    project = empty_project(folder / "project")
+    project = copy_of(team_project, folder / "project")
     project.run("core-tokens", "remote", "add", "team", str(folder / "remote"), "--default")
-    matrix = save(folder / "W.safetensors", "W", small_matrix())
-    project.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
     revisions = []
     for radius in ("3.0", "1.0"):
         project.set_param("radius:", f"radius: {radius}")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from core_tokens.errors import CoreTokensError
 from core_tokens.folder import Folder
 from project import Project, check_refusal, make_project
 from repository import Repository, empty_project, save, small_matrix
+from team import copy_of
 
 HOSTILE = (
     "../x", "..", ".", "/etc/passwd", "a/b", "a;touch pwned", "$(touch pwned)", "`touch pwned`",
@@ -157,8 +157,7 @@ def test_a_source_with_characters_of_a_shell_is_only_a_path(tmp_path: Path) -> N
 def test_dvc_repro_removes_nothing_where_a_name_leads_out_of_data(
     team_project: Path, tmp_path: Path, key: str, name: str
 ) -> None:
-    shutil.copytree(team_project / "a", tmp_path / "b/project", symlinks=True)
-    repository = Repository(tmp_path / "b/project")
+    repository = copy_of(team_project, tmp_path / "b/project")
     folder = Path(os.path.normpath(repository.path / "data" / name))
     for path in made_by(repository, key, folder):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,20 +8,16 @@ import pytest
 
 from core_tokens.pictures import PICTURES
 from repository import Repository, clone, empty_project, save, small_matrix
+from team import copy_of
 
 AFTER_RADIUS = {"extract@tiny", "analyse@tiny", "draw@tiny"}
 CLUSTER_AND_AFTER = {"cluster@tiny", "measure@tiny", *AFTER_RADIUS}
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Repository:
+def tiny(team_project: Path, tmp_path: Path) -> Repository:
     """A committed repository in which the model `tiny` was added and reproduced."""
-    repository = empty_project(tmp_path / "tiny")
-    matrix = save(tmp_path / "W.safetensors", "W", small_matrix())
-    repository.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
-    assert repository.ran() == CLUSTER_AND_AFTER
-    repository.commit("Add tiny")
-    return repository
+    return copy_of(team_project, tmp_path / "tiny")
 
 
 def core(repository: Repository, model: str = "tiny") -> dict[str, dict[str, int]]:
@@ -33,6 +29,13 @@ def core(repository: Repository, model: str = "tiny") -> dict[str, dict[str, int
 
 def test_a_project_without_models_has_nothing_to_do(tmp_path: Path) -> None:
     assert empty_project(tmp_path / "empty").ran() == set()
+
+
+def test_a_model_that_was_added_runs_from_its_matrix_on(tmp_path: Path) -> None:
+    repository = empty_project(tmp_path / "tiny")
+    matrix = save(tmp_path / "W.safetensors", "W", small_matrix())
+    repository.run("core-tokens", "add", "tiny", "--embedding", str(matrix))
+    assert repository.ran() == CLUSTER_AND_AFTER
 
 
 def test_a_second_repro_runs_nothing_and_leaves_git_clean(tiny: Repository) -> None:

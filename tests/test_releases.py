@@ -7,6 +7,7 @@ import pytest
 
 from project import Done, Project, check_refusal
 from repository import Repository
+from team import copy_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC's
 
@@ -15,13 +16,13 @@ CORE = "data/tiny/core_tokens.safetensors"
 
 @pytest.fixture
 def project(team_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    shutil.copytree(team_project / "a", tmp_path / "project", symlinks=True)
+    project = copy_of(team_project, tmp_path / "project")
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "A Tester")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "tester@example.org")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site-cache"))
-    return Repository(tmp_path / "project")
+    return project
 
 
 def tag(project: Repository, *arguments: str) -> Done:

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from repository import ROOT, Repository
+from team import copy_of
 
 WORKFLOW: dict[str, Any] = YAML(typ="safe").load((ROOT / ".github/workflows/core.yml").read_text())
 STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["review"]["steps"]
@@ -27,8 +28,7 @@ printf %s "$GH_TOKEN" > "$FAKE/token"
 def merged(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A pull request that changes the radius, merged into its base as GitHub does."""
     folder = tmp_path_factory.mktemp("made")
-    shutil.copytree(team_project / "a", folder / "project", symlinks=True)
-    repository = Repository(folder / "project")
+    repository = copy_of(team_project, folder / "project")
     repository.run("git", "checkout", "--quiet", "-b", "smaller")
     repository.set_param("radius:", "radius: 1.0")
     repository.dvc("repro")
