@@ -76,7 +76,7 @@ def examine(
         fix: put right what can be without a loss. A corrupt object of the cache is brought again,
             from the workspace or a remote where it is as it should be; one of a remote is pushed
             again from here. What differs in the workspace is never touched: it may be meant.
-        progress: show a bar.
+        progress: show a bar on a terminal.
 
     Raises:
         CoreTokensError: no DVC project here, one that DVC cannot read, no such remote, or, for a
@@ -159,11 +159,10 @@ class _Examination:
         self, state: Callable[[Tracked], str | None], every: Sequence[Tracked], name: str
     ) -> list[str | None]:
         """Call ``state`` for all, several at once."""
+        hidden = None if self.progress else True  # None: where nobody looks, in a file say
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             found = pool.map(state, every)
-            return list(
-                tqdm(found, name, len(every), delay=1, disable=not self.progress, leave=False)
-            )
+            return list(tqdm(found, name, len(every), delay=1, disable=hidden, leave=False))
 
     def good_in(self, one: Tracked) -> list[Store]:
         """The remotes where an object is as it should be."""
