@@ -504,7 +504,7 @@ def test_models_run_side_by_side(served: Hub, empty: OnHub, tmp_path: Path) -> N
     printed: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def reproduce(name: str) -> None:
-        command = ("dvc", "--wait-for-lock", "repro", f"draw@{name}")
+        command = ("dvc", "--wait-for-lock", "repro", f"extract@{name}")
         printed[name] = one.run(*command, check=False)
 
     threads = [threading.Thread(target=reproduce, args=(name,)) for name in FACTORS]
@@ -513,7 +513,7 @@ def test_models_run_side_by_side(served: Hub, empty: OnHub, tmp_path: Path) -> N
     for thread in threads:
         thread.join()
     assert {name: done.returncode for name, done in printed.items()} == dict.fromkeys(FACTORS, 0)
-    assert one.ran() == set()
+    assert one.ran(*(f"extract@{name}" for name in FACTORS)) == set()
     for name in FACTORS:
         content = (one.path / f"data/{name}/W.safetensors").read_bytes()
         assert content == safetensors.numpy.save({"W": matrix_of(name)}, {"tensor": HEAD})
