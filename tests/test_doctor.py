@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from hashlib import md5
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from project import Done, Project, check_refusal
-from repository import Repository, empty_project
+from repository import Repository, empty_project, save, small_matrix
 from team import copy_of
 
 DATA = Path("data/tiny")
@@ -198,20 +199,37 @@ def test_what_is_not_in_the_workspace_comes_again_from_a_remote(tiny: Repository
 
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
-def test_a_file_linked_to_a_corrupt_object_is_linked_to_the_new_one(
+def test_a_file_linked_to_a_corrupt_object_keeps_its_bytes_which_may_be_meant(
     tiny: Repository, link: str
 ) -> None:
     before = everything(tiny.path / "data")
     tiny.dvc("config", "cache.type", link)
     tiny.dvc("checkout", "--relink")
     assert (tiny.path / CORE).samefile(cached(tiny, CORE))
-    flip(cached(tiny, CORE))
-    assert everything(tiny.path / "data") != before
+    flip(cached(tiny, CORE))  # as who edits the one edits the other
+    edited = everything(tiny.path / "data")
+    assert edited != before
     check_problem(doctor(tiny), "cache", str(CORE), FIX)
-    tiny.run("core-tokens", "doctor", "--fix")  # a library of DVC's warns where it can be seen
+    done = doctor(tiny, "--fix")
+    check_problem(done, "workspace", str(CORE), f"rm {CORE} && dvc checkout extract@tiny")
+    assert f"mended: cache: {CORE}: brought again from remote shared-folder" in done.out
+    assert everything(tiny.path / "data") == edited
+    assert cached(tiny, CORE).read_bytes() == before[tiny.path / CORE]
+    (tiny.path / CORE).unlink()
+    tiny.dvc("checkout", "extract@tiny")
     assert everything(tiny.path / "data") == before
-    assert (tiny.path / CORE).samefile(cached(tiny, CORE))
-    assert "up to date" in tiny.dvc("status")
+    assert doctor(tiny).code == 0
+
+
+def test_a_link_to_an_object_that_was_lost_leads_to_it_again(tiny: Repository) -> None:
+    before = everything(tiny.path / "data")
+    tiny.dvc("config", "cache.type", "symlink")
+    tiny.dvc("checkout", "--relink")
+    cached(tiny, CORE).unlink()
+    done = doctor(tiny, "--fix")
+    assert "not here; to mend it: dvc pull" in done.out  # nothing is corrupt
+    tiny.dvc("pull")
+    assert everything(tiny.path / "data") == before
 
 
 def test_the_list_of_a_folder_is_mended_too(tiny: Repository) -> None:
@@ -291,8 +309,15 @@ def test_a_file_that_is_not_here_is_a_note_if_dvc_has_it_and_a_problem_if_git_ha
     done = doctor(tiny)
     assert done.code == 0
     assert f"note: workspace: {CORE}: not here; to mend it: dvc checkout" in done.out
+    before = everything(tiny.path / "data")
     (tiny.path / DATA / "core.json").unlink()
-    check_problem(doctor(tiny), "workspace", "core.json", f"git checkout {DATA / 'core.json'}")
+    for table in (tiny.path / DATA / "plots").iterdir():
+        table.unlink()
+    done = doctor(tiny)
+    check_problem(done, "workspace", "core.json", "and 9 more: not here")
+    mend = done.out.partition("not here; to mend it: git")[2].splitlines()[0]
+    subprocess.run(["sh", "-c", f"git{mend}"], cwd=tiny.path, check=True)
+    assert everything(tiny.path / "data") == before
 
 
 def test_something_else_than_a_file_is_named_and_not_waited_for(tiny: Repository) -> None:
@@ -301,7 +326,7 @@ def test_something_else_than_a_file_is_named_and_not_waited_for(tiny: Repository
     check_problem(doctor(tiny), "workspace", str(CORE), "no file, expected one")
     (tiny.path / CORE).unlink()
     (tiny.path / CORE).mkdir()
-    check_problem(doctor(tiny), "workspace", str(CORE), "no file, expected one")
+    check_problem(doctor(tiny), "workspace", str(CORE), "no file, expected one", f"rm -r {CORE} &&")
 
 
 def test_what_a_killed_dvc_has_left_is_swept(tiny: Repository) -> None:
@@ -323,8 +348,21 @@ def test_a_lock_file_without_its_end_is_found(tiny: Repository) -> None:
     for lost in (4, 6):  # lines: the last output is a folder, of md5, size, nfiles and path
         path.write_text("".join(whole.splitlines(keepends=True)[:-lost]))
         check_problem(doctor(tiny), "workspace", "not in dvc.lock", "git checkout dvc.lock")
+    path.write_text(whole.partition("  draw@tiny:")[0])  # between two stages
+    check_problem(doctor(tiny), "workspace", "not in dvc.lock", "git checkout dvc.lock")
+    path.unlink()
+    check_problem(doctor(tiny), "workspace", "not in dvc.lock", "git checkout dvc.lock")
     path.write_text(whole)
     assert doctor(tiny).code == 0
+
+
+def test_a_model_that_was_never_run_is_a_note(tiny: Repository) -> None:
+    matrix = save(tiny.path.parent / "V.safetensors", "V", small_matrix())
+    tiny.run("core-tokens", "add", "other", str(matrix))
+    done = doctor(tiny)
+    assert done.code == 0, done
+    assert "note: workspace: data/other/" in done.out
+    assert "not in dvc.lock yet; to mend it: dvc repro" in done.out
 
 
 def test_a_lock_of_dvc_that_is_cut_off_is_removed(tiny: Repository) -> None:
@@ -398,8 +436,6 @@ def test_a_remote_that_does_not_answer_is_a_problem_and_the_rest_is_looked_at(
 
 @pytest.fixture
 def unused_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -410,6 +446,17 @@ def unused_port() -> int:
 
 def test_a_remote_that_is_not_configured_is_refused_with_those_that_are(tiny: Repository) -> None:
     check_refusal(doctor(tiny, "--remote", "nowhere"), "'nowhere'", "shared-folder")
+
+
+def test_a_remote_that_says_nothing_is_not_waited_for(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core_tokens.doctor.PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/core-tokens"
+        tiny.run("core-tokens", "remote", "add", "silent", url)
+        done = doctor(tiny, "--remote", "silent")
+    check_problem(done, "remote silent", "no answer (none in 0.5 seconds)")
 
 
 def test_outside_a_project_it_says_so(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class ModelChanges:
     Attributes:
         model: its name.
         before: sizes of its core, None where there was none yet; likewise ``after``.
-        metrics: the metrics that changed, under FILE.KEY.
+        metrics: the metrics that changed, under FILE.KEY; none of a model that is new or gone.
         entered: tokens that are in the core now and were not, by id.
         left: tokens that were and no longer are.
         pictures: those of the working tree, if that is the other side, and they were made.
@@ -97,7 +97,13 @@ class Comparison:
 
 
 def compare(before: Revision, after: Revision) -> Comparison:
-    """Compare parameters, metrics and cores (FileError: a file that is not what a stage writes)."""
+    """Compare parameters, metrics and cores.
+
+    Raises:
+        FileError: neither side has params.yaml, or a file is not what a stage writes.
+    """
+    if before.read(PARAMS) is None and after.read(PARAMS) is None:
+        raise FileError(PARAMS, "no such file here", "the folder that holds params.yaml")
     params = before.yaml(PARAMS), after.yaml(PARAMS)
     models = dict.fromkeys(name for side in params for name in _models(side))
     return Comparison(
@@ -128,7 +134,7 @@ def _model(name: str, before: Revision, after: Revision) -> ModelChanges:
         name,
         _sizes(metrics[0]["core"], before.where(folder / "core.json")),
         _sizes(metrics[1]["core"], after.where(folder / "core.json")),
-        tuple(_changes(*metrics)),
+        tuple(_changes(*metrics)) if all(side["core"] for side in metrics) else (),
         tuple(entered),
         tuple(left),
         () if after.commit else tuple(pictures),
@@ -189,7 +195,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ch
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _flat(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value

@@ -3,22 +3,32 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from shutil import copyfile
+from threading import Thread
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from core_tokens.errors import FileError, UsageError, one_line
-from core_tokens.files import TEMPORARY
+from core_tokens.files import TEMPORARY, replacing
 from core_tokens.objects import Store, Tracked, locked, repository, tracked
+from core_tokens.revisions import Revision
 
 WORKSPACE = "workspace"
 FIX = "core-tokens doctor --fix"
+GIT_CHECKOUT = "git ls-files -z --deleted data | xargs -0 git checkout --"
+"""Brings back what is not here, and leaves what was changed."""
+LOCK = Path("dvc.lock")
 READ_AT_ONCE = 4
 """Objects, of which most wait for a disk or a server."""
+PATIENCE = 30.0
+"""Seconds for the first answer of a remote: DVC would wait for minutes, or without end."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,8 @@ def examine(
         remotes: their names, None for all that are configured.
         fix: put right what can be without a loss. A corrupt object of the cache is brought again,
             from the workspace or a remote where it is as it should be; one of a remote is pushed
-            again from here. What differs in the workspace is never touched: it may be meant.
+            again from here. What differs in the workspace keeps its bytes: it may be meant, also
+            where it was a link into the cache.
         progress: show a bar on a terminal.
 
     Raises:
@@ -124,9 +135,6 @@ class _Examination:
                 seen.stored[store] = {
                     one.oid: state for one, state in zip(kept, states, strict=True)
                 }
-        good = {WORKSPACE: sum(state == "" for state in seen.here.values())}
-        for store, found in seen.stored.items():
-            good[store.name] = sum(state == "" for state in found.values())
         self.remotes = [store for store in self.remotes if store in seen.stored]
         for one in kept:
             self.judge_cache(one)
@@ -137,6 +145,9 @@ class _Examination:
                 self.judge_remote(store, one)
         self.judge_lock()
         self.judge_leftovers()
+        good = {WORKSPACE: sum(state == "" for state in seen.here.values())}
+        for store, found in seen.stored.items():
+            good[store.name] = sum(state == "" for state in found.values())
         findings = [
             Finding(one.where, one.found, one.mend, tuple(paths), one.harmless)
             for one, paths in self.grouped.items()
@@ -149,7 +160,7 @@ class _Examination:
         """A remote that answers."""
         try:
             store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
-            store.database.fs.exists(store.path("0" * 32))
+            _answered(lambda: store.database.fs.exists(store.path("0" * 32)))
         except Exception as error:
             self.unreachable(f"remote {name}", error)
             return None
@@ -207,10 +218,14 @@ class _Examination:
             self.replace(one, copies, good)
 
     def replace(self, one: Tracked, copies: Sequence[Tracked], good: Sequence[Store]) -> None:
-        """Put a good object into the cache, and what was linked to a corrupt one in order."""
+        """Put a good object into the cache; what was linked to a corrupt one keeps its bytes."""
         from dvc.fs import localfs
 
-        linked = [other for other in self.seen.here if _same(other.path, self.cache.path(one.oid))]
+        cached = Path(self.cache.path(one.oid))
+        links = [other for other in self.seen.here if _leads_to(other.path, cached)]
+        for other in links if cached.exists() else ():
+            with replacing(other.path) as (temporary,):
+                copyfile(cached, temporary)
         if copies:
             source, path, fs = WORKSPACE, str(copies[0].path.absolute()), localfs
         else:
@@ -220,8 +235,7 @@ class _Examination:
             raise FileError(self.cache.path(one.oid), wrong, "a disk that keeps what is written")
         self.seen.stored[self.cache][one.oid] = ""
         self.mended.append(f"cache: {one.path}: brought again from {source}")
-        for other in linked:
-            self.repo.checkout([str(other.path)], force=True, relink=True)
+        for other in links:
             self.seen.here[other] = other.state()
 
     def judge_workspace(self, one: Tracked) -> None:
@@ -231,7 +245,7 @@ class _Examination:
             mend = f"dvc repro, or to have it as locked: {_back(one)}"
             self.find(WORKSPACE, found, mend, one.path)
         elif found is None and not one.cached:
-            self.find(WORKSPACE, "not here", f"git checkout {one.path}", one.path)
+            self.find(WORKSPACE, "not here", GIT_CHECKOUT, one.path)
         elif found is None and self.seen.stored[self.cache][one.oid] == "":
             self.find(WORKSPACE, "not here", "dvc checkout", one.path, harmless=True)
 
@@ -267,11 +281,15 @@ class _Examination:
         return "not there" if wrong is None else wrong
 
     def judge_lock(self) -> None:
-        """Outputs of which dvc.lock has no hash, though it has the stage: it was cut off."""
-        for out in self.repo.index.outs:
-            if not out.hash_info and any(dep.hash_info for dep in out.stage.deps):
-                path = Path(os.path.relpath(out.fs_path))
-                self.find(WORKSPACE, "not in dvc.lock", "git checkout dvc.lock, dvc repro", path)
+        """Outputs of which dvc.lock has no hash: it was cut off, or the stage never ran."""
+        missing = [out for out in self.repo.index.outs if not out.hash_info]
+        committed = Revision("HEAD", "HEAD").read(LOCK) or b"" if missing else b""
+        for out in missing:
+            path, stage = Path(os.path.relpath(out.fs_path)), f"\n  {out.stage.addressing}:"
+            if stage.encode() in committed or any(dep.hash_info for dep in out.stage.deps):
+                self.find(WORKSPACE, "not in dvc.lock", f"git checkout {LOCK}, dvc repro", path)
+            else:
+                self.find(WORKSPACE, f"not in {LOCK} yet", "dvc repro", path, harmless=True)
 
     def judge_leftovers(self) -> None:
         """What a killed DVC has left: its temporary files in data/, and a lock that is cut off.
@@ -298,12 +316,26 @@ class _Examination:
             self.find(WORKSPACE, found, FIX, path, harmless=harmless)
 
 
-def _same(path: Path, cached: str) -> bool:
-    """Is a file of the workspace a link to an object of the cache?"""
+def _answered(question: Callable[[], Result]) -> Result:
+    """What is returned or raised; TimeoutError if that takes too long, and it is left behind."""
+    answer: Future[Result] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(question())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True).start()
     try:
-        return path.samefile(cached)
-    except OSError:
-        return False
+        return answer.result(PATIENCE)
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or f"none in {PATIENCE:g} seconds") from error
+
+
+def _leads_to(path: Path, cached: Path) -> bool:
+    """Is a file of the workspace a symbolic link to an object of the cache?"""
+    return path.is_symlink() and path.resolve() == cached.resolve()
 
 
 def _remake(one: Tracked) -> str:
@@ -316,7 +348,8 @@ def _back(one: Tracked) -> str:
     """How to have a file as it is locked: DVC alone may believe that it is."""
     if not one.cached:
         return f"git checkout {one.path}"
-    return f"rm {one.path} && dvc checkout {one.target}"
+    remove = "rm -r" if one.path.is_dir() else "rm"
+    return f"{remove} {one.path} && dvc checkout {one.target}"
 
 
 def _chosen(repo: Any, names: Sequence[str] | None) -> list[str]:

@@ -33,7 +33,7 @@ Framework = Literal["np", "pt"]
 PARAMS = "params.yaml"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedCore:
     """A core as it was at one revision.
 
@@ -61,7 +61,7 @@ class LoadedCore:
     rev: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedVectors:
     """The distinct vectors of a cluster as they were at one revision.
 
@@ -252,6 +252,8 @@ class _Project:
         where = f"{self._name}: {path}"
         try:
             info = self._fs.info(path)
+            if info["type"] == "other":  # a pipe would be waited for
+                raise FileError(where, "a device or a pipe", "a file")
             with self._fs.open(path, "rb") as file:
                 content = bytes(file.read())
         except FileNotFoundError as error:
@@ -283,6 +285,10 @@ def _opened(
     atexit.register(clean_repos)
     place = os.fspath(repo)
     name = place + (f"@{rev}" if rev else "")
+    if ":" not in place and not Path(place).exists():
+        raise UsageError(
+            name, "no such folder", "that of a project, or the URL of its Git repository"
+        )
     with _explained(name):
         config = _present_remotes(place) if rev is not None and Path(place).is_dir() else {}
         fs = DVCFileSystem(place, rev=rev, remote=remote, config=config)
@@ -318,7 +324,8 @@ def _explained(where: str) -> Iterator[None]:
     except NotDvcRepoError as error:
         raise UsageError(where, "no DVC project", "the folder or the Git URL of one") from error
     except CloneError as error:
-        raise UsageError(where, f"no clone ({error})", "a Git URL that answers") from error
+        reason = str(error.__cause__ or error)
+        raise UsageError(where, f"no clone ({reason})", "a Git URL that answers") from error
     except RevError as error:
         raise UsageError(
             where, "no such revision", "a commit, tag, branch or experiment"

@@ -1,5 +1,6 @@
 """A remote for what DVC keeps: verified when pulled, and no secret where Git would share it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,11 +10,14 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from core_tokens.errors import CoreTokensError, FileError, UsageError
 
 CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
-SECRETS = frozenset(
-    ("password", "passphrase", "token", "access_key_id", "secret_access_key", "session_token",
-     "sse_customer_key", "bearer_token_command")
+OWN = frozenset(
+    ("user", "password", "passphrase", "token", "access_key_id", "secret_access_key",
+     "session_token", "sse_customer_key", "bearer_token_command", "keyfile", "credentialpath",
+     "configpath", "cert_path", "key_path")
 )  # fmt: skip
-"""Options that are for one person alone."""
+"""Options that are one person's own: a name, a secret, or where it lies on their machine."""
+UNHASHED = ("version_aware", "worktree")
+"""Options by which a remote has files under their own names, which nothing can verify."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,9 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
     for key, value in {"URL": url, **given}.items():
         if key in ("url", "verify"):
             raise UsageError(command, f"the option {key!r}", "it as it is: this command sets it")
+        if key in UNHASHED:
+            expected = "files under their hashes, which can be verified"
+            raise UsageError(command, f"the option {key!r}", expected)
         if not value:
             raise UsageError(command, f"no value of {key!r}", f"{key}=VALUE")
         if not value.isascii() or not value.isprintable() or "%(" in value:
@@ -108,7 +115,7 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
         if known and not (given and config["remote"][name]["url"] == url):
             expected = "a name not in use, or the same URL and options of your own"
             raise UsageError(command, "a remote of that name", expected)
-        own = {key: value for key, value in given.items() if known or key in SECRETS}
+        own = {key: value for key, value in given.items() if known or key in OWN}
         if default or not known:
             with config.edit("repo") as edited:
                 if not known:
@@ -164,6 +171,9 @@ def _without_password(parts: SplitResult) -> str:
 def _folder(command: str, given: str) -> str:
     """A folder, absolute or below the present one; as DVC takes it."""
     path = Path(given).expanduser()
+    if (scp := re.fullmatch(r"((?:[\w.-]+@)?[\w.-]+):(.*)", given)) and not path.exists():
+        url = f"ssh://{scp[1]}/{scp[2].lstrip('/')}"
+        raise UsageError(command, repr(given), f"{url}, or a folder")
     if not given:
         raise UsageError(command, "no URL", "a folder, or a URL")
     if path.exists() and not path.is_dir():
