@@ -106,9 +106,20 @@ def test_a_model_that_was_added_has_all_its_tokens_entered() -> None:
     (tiny,) = found.models
     assert tiny.before is None
     assert len(tiny.entered) == 17
+    assert tiny.metrics == ()
+    assert "fetch" not in {change.key for change in found.params}
     (gone,) = between("wide", "empty").models
     assert gone.after is None
     assert len(gone.left) == 17
+    assert gone.metrics == ()
+
+
+def test_elsewhere_than_in_a_project_nothing_is_compared(
+    made: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made.path / "data")
+    done = Project(made.path / "data").command_here("diff", "wide", "narrow")
+    check_refusal(done, "params.yaml", "the folder that holds params.yaml")
 
 
 @pytest.mark.parametrize(

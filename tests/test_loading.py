@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -193,6 +194,8 @@ def test_what_is_loaded_is_frozen(team: Team) -> None:
     loaded = core_tokens.load(team.project.path)
     with pytest.raises(FrozenInstanceError):
         loaded.radius = 2.0  # type: ignore[misc]
+    assert loaded == loaded
+    assert loaded in {loaded}
 
 
 # ---- the vectors ---------------------------------------------------------------------------------
@@ -313,6 +316,17 @@ def test_a_place_without_a_project_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             core_tokens.load(repo)
         check(caught.value, str(repo))
+    with pytest.raises(UsageError, match="found no such folder; expected that of a project"):
+        core_tokens.load(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"found no clone \(No git repository"):
+        core_tokens.load((tmp_path / "nowhere").as_uri())
+
+
+def test_a_pipe_in_place_of_the_core_is_not_waited_for(team: Team) -> None:
+    (team.project.path / CORE).unlink()
+    os.mkfifo(team.project.path / CORE)
+    with pytest.raises(FileError, match="found a device or a pipe; expected a file"):
+        core_tokens.load(team.project.path)
 
 
 def test_a_remote_that_is_not_configured_is_refused(team: Team) -> None:

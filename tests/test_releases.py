@@ -37,6 +37,7 @@ def tags(project: Repository) -> list[str]:
 def test_a_tag_is_annotated_with_the_core_in_numbers(project: Repository, version: str) -> None:
     done = tag(project, version)
     assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Tagged tiny@v")
     name = f"tiny@v{version.removeprefix('v')}"
     assert tags(project) == [name]
     assert project.run("git", "cat-file", "-t", name).stdout == "tag\n"
@@ -47,6 +48,12 @@ def test_a_tag_is_annotated_with_the_core_in_numbers(project: Repository, versio
     assert "dvc push extract@tiny" in done.out
     head = project.run("git", "rev-parse", "HEAD").stdout
     assert project.run("git", "rev-parse", f"{name}^{{commit}}").stdout == head
+
+
+def test_nothing_else_is_printed(project: Repository) -> None:
+    done = project.run("core-tokens", "tag", "1.0.0")
+    assert done.stdout.startswith("Tagged tiny@v1.0.0: ")
+    assert done.stderr == ""
 
 
 def test_a_version_must_be_higher_than_all_there_are(project: Repository) -> None:

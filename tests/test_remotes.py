@@ -77,14 +77,16 @@ def test_a_name_is_in_lower_case_as_dvc_has_it(project: Project) -> None:
                       "region": "eu"}, {"access_key_id", "secret_access_key", "session_token"},
          {"region": "eu"}),
         ("ssh://host/x", {"password": "P", "passphrase": "Q", "keyfile": "/k"},
-         {"password", "passphrase"}, {"keyfile": "/k"}),
-        ("webdavs://host/x", {"user": "ada", "token": "T"}, {"token"}, {"user": "ada"}),
+         {"password", "passphrase", "keyfile"}, {}),
+        ("webdavs://host/x", {"user": "ada", "token": "T", "timeout": "30"}, {"user", "token"},
+         {"timeout": "30"}),
         ("webdavs://host/x", {"bearer_token_command": "cat t"}, {"bearer_token_command"}, {}),
-        ("https://host/x", {"auth": "basic", "user": "ada", "password": "P"}, {"password"},
-         {"auth": "basic", "user": "ada"}),
+        ("https://host/x", {"auth": "basic", "user": "ada", "password": "P"},
+         {"user", "password"}, {"auth": "basic"}),
+        ("s3://b/x", {"profile": "lab", "configpath": "/c"}, {"configpath"}, {"profile": "lab"}),
     ],
 )  # fmt: skip
-def test_secrets_are_kept_here_for_one_person_to_read(
+def test_what_is_ones_own_is_kept_here_for_one_person_to_read(
     project: Project, url: str, options: dict[str, str], secret: set[str], rest: dict[str, str]
 ) -> None:
     done = project.command_here(
@@ -169,6 +171,10 @@ def test_the_second_of_a_team_adds_what_is_their_own(project: Project) -> None:
         ("team", "https://host/x?token=1", [], "SCHEME://HOST/PATH alone"),
         ("team", "inside", [], "outside of it"),
         ("team", ".", [], "outside of it"),
+        ("team", "ada@host:/srv/x", [], "expected ssh://ada@host/srv/x, or a folder"),
+        ("team", "host:x", [], "expected ssh://host/x, or a folder"),
+        ("team", "s3://bucket/x", ["version_aware=true"], "'version_aware'"),
+        ("team", "s3://bucket/x", ["worktree=true"], "'worktree'"),
         ("team", ".dvc/config", [], "a folder"),
         ("team", "ssh://host/x", ["port=many"], "'port' that does not fit (expected int)"),
         ("team", "ssh://host/x", ["prot=22"], "the option 'prot'; expected one"),

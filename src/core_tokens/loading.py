@@ -324,7 +324,10 @@ def _explained(where: str) -> Iterator[None]:
     except NotDvcRepoError as error:
         raise UsageError(where, "no DVC project", "the folder or the Git URL of one") from error
     except CloneError as error:
-        reason = str(error.__cause__ or error)
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause) or type(cause).__name__
         raise UsageError(where, f"no clone ({reason})", "a Git URL that answers") from error
     except RevError as error:
         raise UsageError(

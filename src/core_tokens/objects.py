@@ -6,6 +6,7 @@ is write-protected, a name that a remote has. Here every byte is read and hashed
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -134,7 +135,7 @@ def tracked(repo: Any, stores: Sequence[Store]) -> Iterator[Tracked]:
 
 @contextmanager
 def repository() -> Iterator[Any]:
-    """DVC's view of the project here.
+    """DVC's view of the project here; what it would tell of its work is not printed.
 
     Raises:
         CoreTokensError: there is none, or what DVC says of it in the block.
@@ -142,6 +143,9 @@ def repository() -> Iterator[Any]:
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 
+    logger = logging.getLogger("dvc")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
         with Repo() as repo:
             yield repo
@@ -150,6 +154,8 @@ def repository() -> Iterator[Any]:
     except DvcException as error:
         reason = str(error).partition("\n")[0]
         raise CoreTokensError("dvc", f"an error ({reason})", "a project that it reads") from error
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager
