@@ -1,4 +1,5 @@
 import argparse
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,10 @@ def test_command_outside_a_project_says_where_to_run(tmp_path: Path, arguments: 
 def test_an_option_whose_value_is_two_dashes_is_refused(argument: str) -> None:
     with pytest.raises(UsageError, match=rf"found {argument}; expected .*=VALUE"):
         cli.run(["add", "x", "--embedding", "y", argument])
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"core-tokens {version('core-tokens')}\n"

@@ -127,6 +127,8 @@ def test_elsewhere_than_in_a_project_nothing_is_compared(
     [
         ("core.json", "{"),
         ("core.json", '{"core": 3}'),
+        ("core.json", '{"core": {"tokens": Infinity}}'),
+        ("measure.json", '{"tokens": 1e999}'),
         ("structure.json", "[]"),
         ("core.csv", "token\n1\n"),
         (

@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,15 @@ def failing(error: BaseException) -> Callable[[Sequence[str]], None]:
 def test_success_is_0_and_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.run(lambda _: None, []) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_without_all_letters_gets_the_others() -> None:
+    code = "from core_tokens import console; console.run(lambda _: print('a \u2192 b'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == b"a \\u2192 b\n"
 
 
 def test_arguments_are_passed_on() -> None:

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import re
@@ -446,6 +447,65 @@ def unused_port() -> int:
 
 def test_a_remote_that_is_not_configured_is_refused_with_those_that_are(tiny: Repository) -> None:
     check_refusal(doctor(tiny, "--remote", "nowhere"), "'nowhere'", "shared-folder")
+
+
+def test_what_one_remote_has_another_gets_by_way_of_here(tiny: Repository) -> None:
+    other = tiny.path.parent / "other"
+    tiny.run("core-tokens", "remote", "add", "other", str(other))
+    tiny.dvc("push", "--remote", "other")
+    shutil.rmtree(tiny.path / ".dvc/cache")
+    (tiny.path / CORE).unlink()
+    shared(tiny, CORE).unlink()
+    done = doctor(tiny)
+    assert done.code == 0
+    bring = "dvc pull --remote other"
+    assert f"note: cache: {CORE}: not here; to mend it: {bring}\n" in done.out
+    push = f"{bring}, dvc push --remote shared-folder"
+    assert f"note: remote shared-folder: {CORE}: not there; to mend it: {push}\n" in done.out
+    tiny.dvc("pull", "--remote", "other")
+    tiny.dvc("push", "--remote", "shared-folder")
+    assert doctor(tiny).code == 0
+    assert shared(tiny, CORE).exists()
+
+
+def test_a_list_that_names_other_files_is_pulled_and_then_found(tiny: Repository) -> None:
+    before = everything(tiny.path / "data")
+    listed = shared(tiny, PICTURE.parent)
+    listed.chmod(0o644)
+    listed.write_bytes(listed.read_bytes().replace(b'"adjacency', b'"bdjacency'))
+    shutil.rmtree(tiny.path / ".dvc/cache")
+    shutil.rmtree(tiny.path / PICTURE.parent)
+    tiny.dvc("pull")  # DVC does not verify it
+    done = doctor(tiny, "--fix")
+    check_problem(done, "cache", "pictures: in none of the places", "dvc repro draw@tiny")
+    check_problem(done, "remote shared-folder", "pictures: md5")
+    tiny.dvc("repro", "--force", "draw@tiny")
+    assert everything(tiny.path / "data") == before
+    assert doctor(tiny, "--fix").code == 0
+
+
+def test_a_file_that_is_not_in_the_list_of_its_folder_is_found(tiny: Repository) -> None:
+    (tiny.path / PICTURE.parent / "more.svg").write_text("not of any stage")
+    done = doctor(tiny, "--fix")
+    check_problem(done, "pictures/more.svg: not in the list", f"rm {PICTURE.parent}/more.svg")
+    (tiny.path / PICTURE.parent / "more.svg").unlink()
+    assert doctor(tiny).code == 0
+
+
+def test_a_remote_that_is_not_verified_is_a_problem(tiny: Repository) -> None:
+    tiny.dvc("remote", "modify", "shared-folder", "verify", "false")
+    mend = "dvc remote modify shared-folder verify true"
+    check_problem(doctor(tiny), "remote shared-folder: not verified", mend)
+    tiny.run(*mend.split())
+    assert doctor(tiny).code == 0
+
+
+def test_another_dvc_at_work_is_one_line(tiny: Repository) -> None:
+    path = tiny.path / ".dvc/tmp/lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        check_refusal(doctor(tiny, "--fix"), "another DVC at work", "when it has ended")
+    assert doctor(tiny, "--fix").code == 0
 
 
 def test_a_remote_that_says_nothing_is_not_waited_for(

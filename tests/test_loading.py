@@ -322,6 +322,21 @@ def test_a_place_without_a_project_is_refused(tmp_path: Path) -> None:
         core_tokens.load((tmp_path / "nowhere").as_uri())
 
 
+def test_from_a_folder_of_a_project_it_is_that_project(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(team.project.path / "data")
+    for repo in (".", "..", team.project.path, team.project.path / "data"):
+        assert core_tokens.load(repo).core_tokens == 11
+
+
+def test_a_radius_of_another_run_is_refused(team: Team) -> None:
+    path = team.project.path / "data/tiny/core.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"radius": 99}))
+    with pytest.raises(FileError, match=r"the radius 99, where the core file has 1\.0"):
+        core_tokens.load(team.project.path)
+
+
 def test_a_pipe_in_place_of_the_core_is_not_waited_for(team: Team) -> None:
     (team.project.path / CORE).unlink()
     os.mkfifo(team.project.path / CORE)

@@ -148,6 +148,25 @@ def test_the_second_of_a_team_adds_what_is_their_own(project: Project) -> None:
     check_refusal(project.command_here("remote", "add", "team", url), "options of your own")
 
 
+def test_one_that_is_there_becomes_the_default_and_verified(project: Project) -> None:
+    with Path(".dvc/config").open("a") as file:
+        file.write("['remote \"plain\"']\n    url = https://host/x\n")
+    done = project.command_here("remote", "add", "plain", "https://host/x", "--default")
+    assert (done.code, done.err) == (0, "")
+    assert "was there already: plain" in done.out
+    assert shared()["remote"]["plain"] == {"url": "https://host/x", "verify": "true"}
+    assert shared()["core"]["remote"] == "plain"
+    assert not Path(".dvc/config.local").exists()
+
+
+def test_secrets_of_a_remote_that_is_gone_are_named(project: Project) -> None:
+    Path(".dvc/config.local").write_text("['remote \"gone\"']\n    password = x\n")
+    check_refusal(
+        project.command_here("remote", "add", "team", "/srv/x"),
+        ".dvc/config.local", "dvc remote remove --local gone",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "url", "options", "mention"),
     [
@@ -172,6 +191,10 @@ def test_the_second_of_a_team_adds_what_is_their_own(project: Project) -> None:
         ("team", "inside", [], "outside of it"),
         ("team", ".", [], "outside of it"),
         ("team", "ada@host:/srv/x", [], "expected ssh://ada@host/srv/x, or a folder"),
+        ("team", "~nobody-of-that-name/x", [], "the folder of nobody"),
+        ("té", "/srv/x", [], "letters, digits"),
+        ("team", "s3://bucket/x", ["endpointurl=https://k:s@host"], "a secret within"),
+        ("team", "ssh://host/x", ["=foo"], "expected KEY=VALUE"),
         ("team", "host:x", [], "expected ssh://host/x, or a folder"),
         ("team", "s3://bucket/x", ["version_aware=true"], "'version_aware'"),
         ("team", "s3://bucket/x", ["worktree=true"], "'worktree'"),

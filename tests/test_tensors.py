@@ -438,6 +438,22 @@ def test_tensors_fill_the_file_one_behind_the_other(offsets: list[int]) -> None:
         tensors.parse_header("x", text, 8 + len(text) + 8)
 
 
+@pytest.mark.parametrize("where", ["tensors", "metadata", "one tensor"])
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path, where: str) -> None:
+    stored = '{"dtype":"I64","shape":[1],"data_offsets":[0,8]}'
+    text = {
+        "tensors": f'{{"a":{stored},"a":{stored}}}',
+        "metadata": f'{{"__metadata__":{{"x":"1","x":"2"}},"a":{stored}}}',
+        "one tensor": f'{{"a":{stored[:-1]},"shape":[1]}}}}',
+    }[where]
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text.encode() + bytes(8))
+    with pytest.raises(FileError, match=r"a name that stands there twice|duplicate field"):
+        tensors.header(path)
+    with pytest.raises(FileError, match="a name that stands there twice"):
+        tensors.parse_header("x", text.encode(), path.stat().st_size)
+
+
 # ---- what a message shows of a file -----------------------------------------------------------
 
 

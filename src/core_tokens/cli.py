@@ -33,9 +33,20 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
+class _Version(argparse.Action):
+    """Looked up only if it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"{parser.prog} {version('core-tokens')}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their arguments."""
     top = _Parser(prog="core-tokens", description="Run in the folder that holds params.yaml.")
+    top.add_argument("--version", action=_Version, nargs=0, help="print it and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         command.arguments(commands.add_parser(name, help=command.HELP))

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 
 from core_tokens.errors import CoreTokensError, UsageError, one_line
 
@@ -15,6 +16,8 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     CoreTokensError and on what the operating system refuses; 130 on an interrupt, 143 on SIGTERM.
     Anything else is a bug and keeps its traceback.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal may not have all letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Ended by a batch system or a shutdown, a run takes its temporary files along.
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

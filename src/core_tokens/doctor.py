@@ -143,6 +143,7 @@ class _Examination:
         for store in self.remotes:
             for one in kept:
                 self.judge_remote(store, one)
+        self.judge_folders()
         self.judge_lock()
         self.judge_leftovers()
         good = {WORKSPACE: sum(state == "" for state in seen.here.values())}
@@ -157,7 +158,10 @@ class _Examination:
     # ---- looking -----------------------------------------------------------------------------
 
     def remote(self, name: str) -> Store | None:
-        """A remote that answers."""
+        """A remote that answers; one that is not verified is told."""
+        if not self.repo.config["remote"][name].get("verify"):
+            mend = f"dvc remote modify {name} verify true"
+            self.find(f"remote {name}", "not verified: what is corrupt is pulled as it is", mend)
         try:
             store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
             _answered(lambda: store.database.fs.exists(store.path("0" * 32)))
@@ -184,6 +188,12 @@ class _Examination:
         here = self.seen.here.items()
         return [other for other, state in here if state == "" and other.oid == one.oid]
 
+    def pull_from(self, stores: Sequence[Store]) -> str:
+        """The command that brings what these remotes have."""
+        names = [store.name.removeprefix("remote ") for store in stores]
+        default = self.repo.config["core"].get("remote")
+        return "dvc pull" if default in names else f"dvc pull --remote {names[0]}"
+
     # ---- saying what is to be said, and mending what can be mended ------------------------------
 
     def find(
@@ -207,7 +217,7 @@ class _Examination:
         if found == "" or (found is None and not one.cached):
             return
         if found is None and good and not copies:
-            self.find("cache", "not here", "dvc pull", one.path, harmless=True)
+            self.find("cache", "not here", self.pull_from(good), one.path, harmless=True)
         elif not good and not copies:
             text = found or "in none of the places looked at"
             self.find("cache", text, _remake(one), one.path)
@@ -258,14 +268,20 @@ class _Examination:
         if found is None and believed:
             found = "not there, but DVC takes it to be"
         if found is None:
+            push = f"dvc push --remote {name}"
             if here and one.cached:
-                push = f"dvc push --remote {name}"
                 self.find(store.name, "not there", push, one.path, harmless=True)
+            elif one.cached and (good := self.good_in(one)):
+                mend = f"{self.pull_from(good)}, {push}"
+                self.find(store.name, "not there", mend, one.path, harmless=True)
         elif found:
-            if here and self.fix and not (failed := self.push_again(store, one)):
+            failed = ""
+            if here and self.fix and store.replaces and not (failed := self.push_again(store, one)):
                 return
-            found += f" ({failed})" if here and self.fix else ""
+            found += f" ({failed})" if here and self.fix and store.replaces else ""
             mend = FIX if here and not self.fix else f"{FIX} --remote {name}, where a good one is"
+            if not store.replaces:
+                mend = f"{FIX} --remote NAME, of the remote that fills this one"
             self.find(store.name, found, mend, one.path)
 
     def push_again(self, store: Store, one: Tracked) -> str:
@@ -279,6 +295,18 @@ class _Examination:
             self.seen.stored[store][one.oid] = ""
             self.mended.append(f"{store.name}: {one.path}: pushed again")
         return "not there" if wrong is None else wrong
+
+    def judge_folders(self) -> None:
+        """Files that are not in the list of their folder."""
+        listed: dict[str, set[Path]] = {}
+        for one in self.seen.here:
+            if one.listed_in:
+                listed.setdefault(one.listed_in, set()).add(one.path)
+        for one in [one for one in self.seen.here if one.oid in listed]:
+            for path in sorted(each for each in one.path.rglob("*") if not each.is_dir()):
+                if path not in listed[one.oid] and not path.match(".*.tmp"):
+                    mend = f"dvc repro, or to have the folder as locked: rm {path}"
+                    self.find(WORKSPACE, "not in the list of its folder", mend, path)
 
     def judge_lock(self) -> None:
         """Outputs of which dvc.lock has no hash: it was cut off, or the stage never ran."""

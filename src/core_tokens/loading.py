@@ -6,7 +6,6 @@ takes whatever a remote sends.
 
 import atexit
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from core_tokens import core_file, tensors, yaml_text
 from core_tokens.core import check_measurements
 from core_tokens.errors import CoreTokensError, FileError, UsageError, in_files
 from core_tokens.measurements import Measurements
+from core_tokens.revisions import finite_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,6 +122,9 @@ def load(
         if counted != len(core.token_ids):
             there = f"{counted:,} tokens, where the core file has {len(core.token_ids):,}"
             raise FileError(project.named(name, "core.json"), there, "both of one run: dvc repro")
+        if (radius := metrics.get("radius")) != float(core.radius):
+            there = f"the radius {radius!r}, where the core file has {float(core.radius)}"
+            raise FileError(project.named(name, "core.json"), there, "both of one run: dvc repro")
         return LoadedCore(
             model=name,
             token_ids=convert(core.token_ids),
@@ -211,7 +214,7 @@ class _Project:
 
     def metrics(self, model: str, name: str) -> dict[str, Any]:
         """A file of metrics."""
-        return self._parsed(f"data/{model}/{name}", json.loads, "what its stage wrote")
+        return self._parsed(f"data/{model}/{name}", finite_json, "what its stage wrote")
 
     def count(self, metrics: dict[str, Any], model: str, name: str, key: str) -> int:
         """A count, by its dotted key."""
@@ -251,10 +254,10 @@ class _Project:
         """The bytes of a file, those that were locked where DVC keeps it."""
         where = f"{self._name}: {path}"
         try:
-            info = self._fs.info(path)
+            info = self._fs.info(f"/{path}")  # from the top of the project, wherever one is in it
             if info["type"] == "other":  # a pipe would be waited for
                 raise FileError(where, "a device or a pipe", "a file")
-            with self._fs.open(path, "rb") as file:
+            with self._fs.open(f"/{path}", "rb") as file:
                 content = bytes(file.read())
         except FileNotFoundError as error:
             if path == PARAMS:

@@ -77,6 +77,11 @@ class Store:
     name: str
     database: Any
 
+    @property
+    def replaces(self) -> bool:
+        """Whether an object can be replaced there: over HTTP DVC only adds, if that."""
+        return self.database.fs.protocol not in ("http", "https")
+
     def path(self, oid: str) -> str:
         """Where an object lies, or would."""
         return str(self.database.oid_to_path(oid))
@@ -138,9 +143,11 @@ def repository() -> Iterator[Any]:
     """DVC's view of the project here; what it would tell of its work is not printed.
 
     Raises:
-        CoreTokensError: there is none, or what DVC says of it in the block.
+        CoreTokensError: there is none, another process works on it, or what DVC says of it in the
+            block.
     """
     from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
     logger = logging.getLogger("dvc")
@@ -151,6 +158,10 @@ def repository() -> Iterator[Any]:
             yield repo
     except NotDvcRepoError as error:
         raise FileError(Path(".dvc"), "no such folder", "a DVC project here (dvc init)") from error
+    except LockError as error:
+        raise CoreTokensError(
+            ".dvc", "another DVC at work", "this again when it has ended"
+        ) from error
     except DvcException as error:
         reason = str(error).partition("\n")[0]
         raise CoreTokensError("dvc", f"an error ({reason})", "a project that it reads") from error

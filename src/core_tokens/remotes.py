@@ -90,7 +90,7 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
     from dvc.config import Config, ConfigError  # half a second that no other command should pay
 
     command = f"core-tokens remote add {name}"
-    if not name or not all(character.isalnum() or character in "-_" for character in name):
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise UsageError(command, f"the name {name!r}", "letters, digits, dashes and underscores")
     name = name.lower()  # as DVC does
     if not CONFIG.is_file():
@@ -103,8 +103,10 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
         if key in UNHASHED:
             expected = "files under their hashes, which can be verified"
             raise UsageError(command, f"the option {key!r}", expected)
-        if not value:
-            raise UsageError(command, f"no value of {key!r}", f"{key}=VALUE")
+        if not key or not value:
+            raise UsageError(command, f"no value of {key!r}", f"{key or 'KEY'}=VALUE")
+        if "://" in value and "@" in value.partition("://")[2].partition("/")[0] and key != "URL":
+            raise UsageError(command, f"a secret within {key!r}", "options of its own for it")
         if not value.isascii() or not value.isprintable() or "%(" in value:
             expected = "printable ASCII without %(, which is all that DVC's configuration takes"
             raise UsageError(command, f"a value of {key!r} with other characters", expected)
@@ -112,13 +114,17 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
     try:
         config = Config(str(CONFIG.parent))
         known = name in config["remote"]
-        if known and not (given and config["remote"][name]["url"] == url):
+        there = config["remote"].get(name, {})
+        if known and not ((given or default) and there["url"] == url):
             expected = "a name not in use, or the same URL and options of your own"
             raise UsageError(command, "a remote of that name", expected)
+        verified = bool(there.get("verify"))
         own = {key: value for key, value in given.items() if known or key in OWN}
-        if default or not known:
+        if default or not verified:
             with config.edit("repo") as edited:
-                if not known:
+                if known and not verified:
+                    edited["remote"].setdefault(name, {})["verify"] = "true"
+                elif not known:
                     rest = {key: value for key, value in given.items() if key not in own}
                     edited["remote"][name] = {"url": url, "verify": "true"} | rest
                 if default:
@@ -170,7 +176,10 @@ def _without_password(parts: SplitResult) -> str:
 
 def _folder(command: str, given: str) -> str:
     """A folder, absolute or below the present one; as DVC takes it."""
-    path = Path(given).expanduser()
+    try:
+        path = Path(given).expanduser()
+    except RuntimeError as error:
+        raise UsageError(command, f"{given}, the folder of nobody", "a folder, or a URL") from error
     if (scp := re.fullmatch(r"((?:[\w.-]+@)?[\w.-]+):(.*)", given)) and not path.exists():
         url = f"ssh://{scp[1]}/{scp[2].lstrip('/')}"
         raise UsageError(command, repr(given), f"{url}, or a folder")
@@ -188,6 +197,9 @@ def _explain(command: str, message: str) -> CoreTokensError:
     what, _, where = message.removeprefix("config file error: ").partition(" @ ")
     what = what.removesuffix(" for dictionary value")
     key = where.rpartition("['")[2].removesuffix("']")
+    if what == "expected 'url'":
+        mend = f"it with one, or: dvc remote remove --local {key}"
+        return FileError(LOCAL_CONFIG, "options of a remote without its URL", mend)
     if what.startswith("extra keys") and key:
         return UsageError(command, f"the option {key!r}", "one that DVC has for such a remote")
     if key:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import subprocess
 from collections.abc import Set
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Revision:
     def metrics(self, path: Path) -> dict[str, Any]:
         """A file of metrics (FileError: none, or no JSON object)."""
         try:
-            found = json.loads(self.content(path))
+            found = finite_json(self.content(path))
         except (ValueError, RecursionError) as error:
             raise FileError(self.where(path), "no JSON", "metrics: dvc repro") from error
         if not isinstance(found, dict):
@@ -100,6 +101,18 @@ class Revision:
             return "no Git commit"
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".").stdout.strip()
         return head.stdout.decode().strip() + (" and changes since" if changed else "")
+
+
+def finite_json(content: bytes) -> Any:
+    """JSON as plain values (ValueError: it is none, or a number has no end)."""
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(f"the number {text}")
+        return number
+
+    return json.loads(content, parse_float=finite, parse_constant=finite)
 
 
 def resolve(name: str, argument: str = "--compare") -> Revision:

@@ -131,9 +131,9 @@ def parse_header(where: str | Path, text: bytes, size: int) -> Header:
         FileError: not the header of a safetensors file, or one that lies.
     """
     try:
-        parts = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        metadata = msgspec.json.decode(parts.pop("__metadata__", b"{}"), type=dict[str, str])
-        stored = {name: msgspec.json.decode(part, type=_Stored) for name, part in parts.items()}
+        parts = dict(json.loads(text, object_pairs_hook=_each_once))
+        metadata = msgspec.convert(parts.pop("__metadata__", {}), dict[str, str])
+        stored = msgspec.convert(parts, dict[str, _Stored])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _not_safetensors(where, str(error)) from error
     data = LENGTH_BYTES + len(text)
@@ -162,6 +162,14 @@ def parse_header(where: str | Path, text: bytes, size: int) -> Header:
         },
         metadata,
     )
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names stand there once (ValueError): of two, readers take either."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name that stands there twice")
+    return found
 
 
 class _Stored(msgspec.Struct):
