@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from core_tokens.objects import Store
 from project import Done, Project, check_refusal
 from repository import Repository, empty_project, save, small_matrix
 from team import copy_of
@@ -336,7 +337,7 @@ def test_what_a_killed_dvc_has_left_is_swept(tiny: Repository) -> None:
     (tiny.path / DATA / "pictures/.gb4Vv.tmp").write_bytes(b"half")
     done = doctor(tiny)
     assert done.code == 0
-    assert "left by a DVC that was killed" in done.out
+    assert "left by a DVC that was broken off" in done.out
     done = doctor(tiny, "--fix")
     assert done.code == 0
     assert done.out.count("mended: workspace: ") == 2
@@ -498,6 +499,47 @@ def test_a_remote_that_is_not_verified_is_a_problem(tiny: Repository) -> None:
     check_problem(doctor(tiny), "remote shared-folder: not verified", mend)
     tiny.run(*mend.split())
     assert doctor(tiny).code == 0
+
+
+def test_a_remote_that_dies_in_between_loses_nothing_of_the_report(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise RuntimeError("the line is dead")
+
+    flip(cached(tiny, CORE))
+    (tiny.path / CORE).unlink()
+    monkeypatch.setattr(Store, "take", die)
+    done = doctor(tiny, "--fix")
+    check_problem(done, f"cache: {CORE}: md5", "(the line is dead)", FIX)
+    assert "remote shared-folder: 16 read" in done.out
+    monkeypatch.undo()
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tiny.path.parent / "tiny-home" / "site-cache"))
+    assert doctor(tiny, "--fix").code == 0
+
+
+def test_without_an_answer_nothing_is_called_lost(tiny: Repository, unused_port: int) -> None:
+    tiny.dvc("remote", "modify", "shared-folder", "url", f"http://127.0.0.1:{unused_port}/x")
+    shutil.rmtree(tiny.path / ".dvc/cache")
+    (tiny.path / CORE).unlink()
+    done = doctor(tiny)
+    assert re.search("note: cache: .*: in none of the places that answer; .*: dvc pull", done.out)
+    assert done.out.count("problem: ") == 1
+
+
+def test_what_a_full_disk_has_left_in_the_cache_is_swept(tiny: Repository) -> None:
+    left = cached(tiny, CORE).with_name(".abc.tmp")
+    left.write_bytes(b"half")
+    done = doctor(tiny, "--fix")
+    assert done.code == 0
+    assert f"mended: workspace: {left.relative_to(tiny.path)}: removed" in done.out
+    assert not left.exists()
+
+
+def test_params_that_dvc_would_never_end_to_read_are_refused(tiny: Repository) -> None:
+    with (tiny.path / "params.yaml").open("a") as file:
+        file.write("a: &a [*a]\n")
+    check_refusal(doctor(tiny), "params.yaml", "values")
 
 
 def test_another_dvc_at_work_is_one_line(tiny: Repository) -> None:

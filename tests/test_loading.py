@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +337,37 @@ def test_a_radius_of_another_run_is_refused(team: Team) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"radius": 99}))
     with pytest.raises(FileError, match=r"the radius 99, where the core file has 1\.0"):
         core_tokens.load(team.project.path)
+
+
+def test_a_few_lines_that_stand_for_a_billion_values_are_refused(team: Team) -> None:
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]
+    with (team.project.path / "params.yaml").open("a") as file:
+        file.write("\n".join(lines) + "\n")
+    team.project.commit("A bomb")
+    for repo, rev in ((team.url, None), (team.project.path, "HEAD"), (team.project.path, None)):
+        with pytest.raises(FileError, match=r"params\.yaml: found no such thing \(more than"):
+            core_tokens.load(repo, rev=rev)
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_what_a_web_server_says_is_told(team: Team, status: int) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET  # noqa: N815 (the names that the library looks for)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/x"
+        team.project.run("core-tokens", "remote", "add", "web", url)
+        team.project.commit("A remote")
+        with pytest.raises(FileError, match=rf"found no such file \({status}, "):
+            core_tokens.load(team.url, remote="web")
+        server.shutdown()
 
 
 def test_a_pipe_in_place_of_the_core_is_not_waited_for(team: Team) -> None:

@@ -114,6 +114,8 @@ class _Examination:
         self.grouped: dict[Finding, list[Path]] = {}
         self.mended: list[str] = []
         self.seen = _Seen()
+        self.silent = False
+        """Whether a remote does not answer."""
         self.remotes = [store for name in remotes if (store := self.remote(name))]
 
     def report(self) -> Report:
@@ -206,7 +208,8 @@ class _Examination:
 
     def unreachable(self, where: str, error: Exception) -> None:
         """A remote that does not answer."""
-        reason = str(error) or type(error).__name__
+        self.silent = True
+        reason = _reason(error)
         self.find(where, f"no answer ({reason})", "see how it is set up: dvc config --list")
 
     def judge_cache(self, one: Tracked) -> None:
@@ -218,6 +221,9 @@ class _Examination:
             return
         if found is None and good and not copies:
             self.find("cache", "not here", self.pull_from(good), one.path, harmless=True)
+        elif found is None and not copies and self.silent:
+            mend = "dvc pull, when all remotes answer"
+            self.find("cache", "in none of the places that answer", mend, one.path, harmless=True)
         elif not good and not copies:
             text = found or "in none of the places looked at"
             self.find("cache", text, _remake(one), one.path)
@@ -225,10 +231,18 @@ class _Examination:
             text = found or "in the workspace alone"
             self.find("cache", text, FIX, one.path, harmless=found is None)
         else:
-            self.replace(one, copies, good)
+            try:
+                self.replace(one, copies, good)
+            except Exception as error:  # of a disk, or of a remote
+                reason = f"{found or 'not here'} ({_reason(error)})"
+                self.find("cache", reason, f"{FIX}, when that is mended", one.path)
+                states[one.oid] = self.cache.state(one)
 
     def replace(self, one: Tracked, copies: Sequence[Tracked], good: Sequence[Store]) -> None:
-        """Put a good object into the cache; what was linked to a corrupt one keeps its bytes."""
+        """Put a good object into the cache; what was linked to a corrupt one keeps its bytes.
+
+        Whatever a disk or a remote raises passes through.
+        """
         from dvc.fs import localfs
 
         cached = Path(self.cache.path(one.oid))
@@ -290,7 +304,7 @@ class _Examination:
             store.take(one.oid, self.cache.path(one.oid), self.cache.database.fs)
             wrong = store.state(one)
         except Exception as error:
-            return str(error) or type(error).__name__
+            return _reason(error)
         if wrong == "":
             self.seen.stored[store][one.oid] = ""
             self.mended.append(f"{store.name}: {one.path}: pushed again")
@@ -320,13 +334,15 @@ class _Examination:
                 self.find(WORKSPACE, f"not in {LOCK} yet", "dvc repro", path, harmless=True)
 
     def judge_leftovers(self) -> None:
-        """What a killed DVC has left: its temporary files in data/, and a lock that is cut off.
+        """What a killed DVC has left: temporary files, here and in its cache, a lock cut off.
 
         (Those of a stage or of a command the next command sweeps.)
         """
-        for path in sorted(Path("data").rglob(".*.tmp")):
+        cache = Path(self.cache.database.path)
+        for path in sorted([*Path("data").rglob(".*.tmp"), *cache.glob("*/.*.tmp")]):
             if not TEMPORARY.fullmatch(path.name):
-                self.sweep(path, "left by a DVC that was killed", harmless=True)
+                path = Path(os.path.relpath(path))
+                self.sweep(path, "left by a DVC that was broken off", harmless=True)
         lock = Path(self.repo.tmp_dir, "rwlock")
         try:
             json.loads(lock.read_bytes())
@@ -359,6 +375,11 @@ def _answered(question: Callable[[], Result]) -> Result:
         return answer.result(PATIENCE)
     except TimeoutError as error:
         raise TimeoutError(str(error) or f"none in {PATIENCE:g} seconds") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, or else its kind."""
+    return str(error) or type(error).__name__
 
 
 def _leads_to(path: Path, cached: Path) -> bool:

@@ -7,7 +7,7 @@ takes whatever a remote sends.
 import atexit
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from core_tokens import core_file, tensors, yaml_text
 from core_tokens.core import check_measurements
 from core_tokens.errors import CoreTokensError, FileError, UsageError, in_files
 from core_tokens.measurements import Measurements
+from core_tokens.objects import of_the_web
 from core_tokens.revisions import finite_json
 
 if TYPE_CHECKING:
@@ -191,10 +192,13 @@ class _Project:
         commit: in full; empty for a working tree that differs from it.
     """
 
-    def __init__(self, name: str, fs: Any) -> None:
-        self._name, self._fs = name, fs
+    def __init__(self, name: str, fs: Any, remote: str | None) -> None:
+        self._name, self._fs, self._remote = name, fs, remote
         self.commit = _commit(fs.repo)
-        self.params: dict[str, Any] = self._parsed(PARAMS, yaml_text.parse, "a YAML mapping")
+        # Past DVC, which might never see the end of what is refused here.
+        self.params: dict[str, Any] = self._mapping(
+            PARAMS, self._plain(PARAMS), yaml_text.parse, "a YAML mapping"
+        )
 
     def model(self, wanted: str | None) -> str:
         """The model that is meant."""
@@ -214,7 +218,8 @@ class _Project:
 
     def metrics(self, model: str, name: str) -> dict[str, Any]:
         """A file of metrics."""
-        return self._parsed(f"data/{model}/{name}", finite_json, "what its stage wrote")
+        path = f"data/{model}/{name}"
+        return self._mapping(path, self._read(path), finite_json, "what its stage wrote")
 
     def count(self, metrics: dict[str, Any], model: str, name: str, key: str) -> int:
         """A count, by its dotted key."""
@@ -239,9 +244,11 @@ class _Project:
                 where = error.where.replace(str(path), self.named(model, name))
                 raise type(error)(where, error.found, error.expected) from error
 
-    def _parsed(self, path: str, parse: Callable[[bytes], Any], expected: str) -> dict[str, Any]:
+    def _mapping(
+        self, path: str, content: bytes, parse: Callable[[bytes], Any], expected: str
+    ) -> dict[str, Any]:
         try:
-            document = parse(self._read(path))
+            document = parse(content)
         except (ValueError, RecursionError) as error:
             raise FileError(
                 f"{self._name}: {path}", f"no such thing ({error})", expected
@@ -250,9 +257,19 @@ class _Project:
             raise FileError(f"{self._name}: {path}", type(document).__name__, expected)
         return document
 
+    def _plain(self, path: str) -> bytes:
+        """The bytes of a file that Git has."""
+        fs = self._fs.repo.fs
+        try:
+            with fs.open(fs.join(self._fs.repo.root_dir, path), "rb") as file:
+                return bytes(file.read())
+        except FileNotFoundError as error:
+            there = "the folder or the Git URL of a project"
+            raise UsageError(self._name, f"no {path}", there) from error
+
     def _read(self, path: str) -> bytes:
         """The bytes of a file, those that were locked where DVC keeps it."""
-        where = f"{self._name}: {path}"
+        where, info = f"{self._name}: {path}", {}
         try:
             info = self._fs.info(f"/{path}")  # from the top of the project, wherever one is in it
             if info["type"] == "other":  # a pipe would be waited for
@@ -260,11 +277,9 @@ class _Project:
             with self._fs.open(f"/{path}", "rb") as file:
                 content = bytes(file.read())
         except FileNotFoundError as error:
-            if path == PARAMS:
-                there = "the folder or the Git URL of a project"
-                raise UsageError(self._name, f"no {PARAMS}", there) from error
             there = "a file that was pushed to a remote, one that is reached from here too"
-            raise FileError(where, "no such file", there) from error
+            found = f"no such file{self._trouble(info)}"
+            raise FileError(where, found, there) from error
         except IsADirectoryError as error:
             raise FileError(where, "a folder", "a file") from error
         if info.get("fs_info") is None:  # not of the working tree, where it may be changed at will
@@ -274,6 +289,21 @@ class _Project:
                 mend = f"{locked}: core-tokens doctor --fix, where the project is"
                 raise FileError(where, f"the md5 {found}", mend)
         return content
+
+    def _trouble(self, info: Mapping[str, Any]) -> str:
+        """What a web server says instead of a file: for DVC it is one that is not there."""
+        oid = info.get("dvc_info", {}).get("md5")
+        if oid is None:
+            return ""
+        try:
+            store = self._fs.repo.cloud.get_remote_odb(self._remote)
+            store.fs.info(store.oid_to_path(oid))
+        except FileNotFoundError as error:
+            trouble = of_the_web(error)
+            return f" ({str(trouble) or type(trouble).__name__})" if trouble else ""
+        except Exception as error:  # each kind of remote has errors of its own
+            return f" ({str(error) or type(error).__name__})"
+        return ""
 
 
 @contextmanager
@@ -300,7 +330,7 @@ def _opened(
             if remote is not None and remote not in configured:  # DVC would take its default
                 there = ", ".join(sorted(configured)) or "one to be configured"
                 raise UsageError(f"{name}: remote", repr(remote), there)
-            yield _Project(name, fs)
+            yield _Project(name, fs, remote)
         finally:
             fs.close()
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core_tokens.errors import CoreTokensError, FileError
+from core_tokens.params import PATH
+from core_tokens.revisions import WORKSPACE, Revision
 
 CHUNK = 1 << 22
 FOLDER = ".dir"
@@ -95,7 +97,7 @@ class Store:
             with fs.open(path, "rb") as file:
                 return _wrong_hash(file, tracked.oid)
         except FileNotFoundError as error:
-            if trouble := _of_the_web(error):
+            if trouble := of_the_web(error):
                 raise trouble from None
             return None
 
@@ -143,13 +145,14 @@ def repository() -> Iterator[Any]:
     """DVC's view of the project here; what it would tell of its work is not printed.
 
     Raises:
-        CoreTokensError: there is none, another process works on it, or what DVC says of it in the
-            block.
+        CoreTokensError: there is none, params.yaml is no YAML, another process works on it, or
+            what DVC says of it in the block.
     """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    Revision(WORKSPACE).yaml(PATH)  # of what is refused here DVC might never see the end
     logger = logging.getLogger("dvc")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -178,7 +181,7 @@ def locked(repo: Any) -> Iterator[None]:
         yield
 
 
-def _of_the_web(error: FileNotFoundError) -> BaseException | None:
+def of_the_web(error: FileNotFoundError) -> BaseException | None:
     """What stands behind a file that was not found: of a web server any trouble is called so."""
     from aiohttp import ClientError
 
