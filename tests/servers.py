@@ -194,7 +194,7 @@ def ssh(beside: Path, address: str = "127.0.0.1", *within: str) -> Iterator[Remo
     with _served(command, address, port, relayed=not within) as (seen, relay, down, up):
         yield Remote(
             "ssh", f"ssh://root@{address}:{seen}{beside}/files",
-            (f"keyfile={beside / 'key'}",), {}, {"keyfile": str(beside / "wrong-key")},
+            (), {"keyfile": str(beside / "key")}, {"keyfile": str(beside / "wrong-key")},
             relay=relay, down=down, up=up, folder=beside / "files",
         )  # fmt: skip
 

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 
 import servers
-from repository import Repository, clone
+from repository import Repository
 from servers import Remote
-from team import CORE, MATRIX, MEASUREMENTS, content, push, share
+from team import CORE, MATRIX, MEASUREMENTS, content, join, push, share
 from test_team_faults import BIG, HALF, add_big, fail
 
 SERVER, CLIENT = "10.203.113.1", "10.203.113.2"
@@ -131,7 +131,7 @@ def here(first: Repository, line: Line) -> Here:
 def test_a_core_travels_between_two_machines(here: Here, far: Remote) -> None:
     assert here.run("bash", "-c", "</dev/tcp/127.0.0.1/22", check=False).returncode  # no others
     share(here, far)
-    other = Here(clone(here, here.path.parent / "b").path, here.host)
+    other = Here(join(here, far, "b").path, here.host)
     other.dvc("pull", "measure@tiny", "extract@tiny")
     for path in (CORE, MEASUREMENTS):
         assert content(other, path) == content(here, path)
@@ -150,7 +150,7 @@ def test_a_line_that_is_cut_half_way_leaves_nothing_half_and_the_next_pull_compl
 ) -> None:
     name = add_big(here)
     share(here, far)
-    other = Here(clone(here, here.path.parent / "b").path, here.host)
+    other = Here(join(here, far, "b").path, here.host)
     # What notices that a line is dead, as the README has it; DVC over SSH would wait for ever.
     if far.kind == "ssh":
         settings = other.path.parent / "b-home/.ssh/config"
