@@ -25,8 +25,8 @@ VALUES = (
 )  # fmt: skip
 WHOLE = (
     b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf" + PARAMS.encode(), PARAMS.encode("utf-16"),
-    PARAMS.encode().replace(b"tiny", b"t\xefny"), b"[" * 2_000, b"{a: " * 5000,
-    b"- " * 5_000 + b"a", b"? " * 5000, b"a: &a [1]\n" * 2, PARAMS.encode() * 2,
+    PARAMS.encode().replace(b"tiny", b"t\xefny"), b"[" * 600, b"{a: " * 600,
+    b"- " * 600 + b"a", b"? " * 600, b"a: &a [1]\n" * 2, PARAMS.encode() * 2,
     b"---\n" + PARAMS.encode() + b"---\n" + PARAMS.encode(), b"null", b"3", b"- models", b"!!str x",
     b"%YAML 9.9\n---\n" + PARAMS.encode(), b"a" * 100_000, b"#" * 100_000,
     b"a: &a [x,x,x,x,x,x,x,x,x]\n"

@@ -152,7 +152,7 @@ def test_a_source_with_characters_of_a_shell_is_only_a_path(tmp_path: Path) -> N
 @pytest.mark.parametrize("key", ["models", "fetch", "cluster.discover", "cluster.discover_at"])
 @pytest.mark.parametrize(
     "name",
-    ["../victim", "a/../../victim", "../.git", "../../victim", "../../../victim", "..", ".", ""],
+    ["../.git", "a/../../victim", "../../victim", "..", ""],
 )
 def test_dvc_repro_removes_nothing_where_a_name_leads_out_of_data(
     team_project: Path, tmp_path: Path, key: str, name: str
