@@ -438,6 +438,14 @@ def test_tensors_fill_the_file_one_behind_the_other(offsets: list[int]) -> None:
         tensors.parse_header("x", text, 8 + len(text) + 8)
 
 
+@pytest.mark.parametrize(
+    "text", [b"7", b"[]", b'"a"', b"null", b"", b"{", b'{"a": 7}', b"\xff", b"[" * 9999]
+)
+def test_what_is_no_header_is_refused(text: bytes) -> None:
+    with pytest.raises(FileError, match="x: found no valid safetensors"):
+        tensors.parse_header("x", text, 8 + len(text))
+
+
 @pytest.mark.parametrize("where", ["tensors", "metadata", "one tensor"])
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path, where: str) -> None:
     stored = '{"dtype":"I64","shape":[1],"data_offsets":[0,8]}'

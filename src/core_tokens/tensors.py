@@ -131,7 +131,7 @@ def parse_header(where: str | Path, text: bytes, size: int) -> Header:
         FileError: not the header of a safetensors file, or one that lies.
     """
     try:
-        parts = dict(json.loads(text, object_pairs_hook=_each_once))
+        parts = msgspec.convert(json.loads(text, object_pairs_hook=_each_once), dict[str, Any])
         metadata = msgspec.convert(parts.pop("__metadata__", {}), dict[str, str])
         stored = msgspec.convert(parts, dict[str, _Stored])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
