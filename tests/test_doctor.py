@@ -486,10 +486,11 @@ def test_a_list_that_names_other_files_is_pulled_and_then_found(tiny: Repository
 
 
 def test_a_file_that_is_not_in_the_list_of_its_folder_is_found(tiny: Repository) -> None:
-    (tiny.path / PICTURE.parent / "more.svg").write_text("not of any stage")
+    (tiny.path / PICTURE.parent / "more of it.svg").write_text("not of any stage")
     done = doctor(tiny, "--fix")
-    check_problem(done, "pictures/more.svg: not in the list", f"rm {PICTURE.parent}/more.svg")
-    (tiny.path / PICTURE.parent / "more.svg").unlink()
+    check_problem(done, "pictures/more of it.svg: not in the list")
+    mend = done.out.partition("to have the folder as locked: ")[2].splitlines()[0]
+    subprocess.run(["sh", "-c", mend], cwd=tiny.path, check=True)
     assert doctor(tiny).code == 0
 
 
@@ -536,10 +537,11 @@ def test_what_a_full_disk_has_left_in_the_cache_is_swept(tiny: Repository) -> No
     assert not left.exists()
 
 
-def test_params_that_dvc_would_never_end_to_read_are_refused(tiny: Repository) -> None:
-    with (tiny.path / "params.yaml").open("a") as file:
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+def test_what_dvc_would_never_end_to_read_is_refused(tiny: Repository, name: str) -> None:
+    with (tiny.path / name).open("a") as file:
         file.write("a: &a [*a]\n")
-    check_refusal(doctor(tiny), "params.yaml", "values")
+    check_refusal(doctor(tiny), name, "values")
 
 
 def test_another_dvc_at_work_is_one_line(tiny: Repository) -> None:

@@ -320,6 +320,9 @@ def test_a_place_without_a_project_is_refused(tmp_path: Path) -> None:
         check(caught.value, str(repo))
     with pytest.raises(UsageError, match="found no such folder; expected that of a project"):
         core_tokens.load(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="found no such folder"):
+        core_tokens.load(tmp_path / "file")
     with pytest.raises(UsageError, match=r"found no clone \(No git repository"):
         core_tokens.load((tmp_path / "nowhere").as_uri())
 
@@ -339,13 +342,22 @@ def test_a_radius_of_another_run_is_refused(team: Team) -> None:
         core_tokens.load(team.project.path)
 
 
-def test_a_few_lines_that_stand_for_a_billion_values_are_refused(team: Team) -> None:
+@pytest.mark.parametrize("radius", ["0.1", "2.7", "3", "1e-3"])
+def test_the_radius_is_that_of_the_parameters(team: Team, radius: str) -> None:
+    team.project.set_param("radius:", f"radius: {radius}")
+    team.project.dvc("repro", "extract@tiny")
+    loaded = core_tokens.load(team.project.path)
+    assert loaded.radius == loaded.metrics["radius"] == float(radius)
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+def test_a_few_lines_that_stand_for_a_billion_values_are_refused(team: Team, name: str) -> None:
     lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]
-    with (team.project.path / "params.yaml").open("a") as file:
+    with (team.project.path / name).open("a") as file:
         file.write("\n".join(lines) + "\n")
     team.project.commit("A bomb")
     for repo, rev in ((team.url, None), (team.project.path, "HEAD"), (team.project.path, None)):
-        with pytest.raises(FileError, match=r"params\.yaml: found no such thing \(more than"):
+        with pytest.raises(FileError, match=rf"{name}: found no such thing \(more than"):
             core_tokens.load(repo, rev=rev)
 
 
@@ -370,9 +382,10 @@ def test_what_a_web_server_says_is_told(team: Team, status: int) -> None:
         server.shutdown()
 
 
-def test_a_pipe_in_place_of_the_core_is_not_waited_for(team: Team) -> None:
-    (team.project.path / CORE).unlink()
-    os.mkfifo(team.project.path / CORE)
+@pytest.mark.parametrize("path", [CORE, "data/tiny/core.json", "params.yaml"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(team: Team, path: str) -> None:
+    (team.project.path / path).unlink()
+    os.mkfifo(team.project.path / path)
     with pytest.raises(FileError, match="found a device or a pipe; expected a file"):
         core_tokens.load(team.project.path)
 

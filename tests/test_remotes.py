@@ -157,6 +157,9 @@ def test_one_that_is_there_becomes_the_default_and_verified(project: Project) ->
     assert shared()["remote"]["plain"] == {"url": "https://host/x", "verify": "true"}
     assert shared()["core"]["remote"] == "plain"
     assert not Path(".dvc/config.local").exists()
+    Path(".dvc/config.local").write_text("['remote \"plain\"']\n    verify = false\n")
+    project.command_here("remote", "add", "plain", "https://host/x", "--default")
+    assert Config(".dvc")["remote"]["plain"]["verify"]
 
 
 def test_secrets_of_a_remote_that_is_gone_are_named(project: Project) -> None:
@@ -194,6 +197,8 @@ def test_secrets_of_a_remote_that_is_gone_are_named(project: Project) -> None:
         ("team", "~nobody-of-that-name/x", [], "the folder of nobody"),
         ("té", "/srv/x", [], "letters, digits"),
         ("team", "s3://bucket/x", ["endpointurl=https://k:s@host"], "a secret within"),
+        ("team", "s3://bucket/x", ["endpointurl=k:s@host"], "a secret within"),
+        ("team", "s3://bucket/x", ["endpointurl=https://host?token=s"], "a secret within"),
         ("team", "ssh://host/x", ["=foo"], "expected KEY=VALUE"),
         ("team", "host:x", [], "expected ssh://host/x, or a folder"),
         ("team", "s3://bucket/x", ["version_aware=true"], "'version_aware'"),

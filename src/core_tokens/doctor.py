@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from shutil import copyfile
 from threading import Thread
 from typing import Any, TypeVar
@@ -319,7 +320,7 @@ class _Examination:
         for one in [one for one in self.seen.here if one.oid in listed]:
             for path in sorted(each for each in one.path.rglob("*") if not each.is_dir()):
                 if path not in listed[one.oid] and not path.match(".*.tmp"):
-                    mend = f"dvc repro, or to have the folder as locked: rm {path}"
+                    mend = f"dvc repro, or to have the folder as locked: rm {quote(str(path))}"
                     self.find(WORKSPACE, "not in the list of its folder", mend, path)
 
     def judge_lock(self) -> None:
@@ -390,15 +391,19 @@ def _leads_to(path: Path, cached: Path) -> bool:
 def _remake(one: Tracked) -> str:
     """How to get an object that is in no place."""
     elsewhere = "dvc push where it is, then dvc pull"
-    return elsewhere if one.target.endswith(".dvc") else f"dvc repro {one.target}, or {elsewhere}"
+    return (
+        elsewhere
+        if one.target.endswith(".dvc")
+        else f"dvc repro {quote(one.target)}, or {elsewhere}"
+    )
 
 
 def _back(one: Tracked) -> str:
     """How to have a file as it is locked: DVC alone may believe that it is."""
     if not one.cached:
-        return f"git checkout {one.path}"
+        return f"git checkout {quote(str(one.path))}"
     remove = "rm -r" if one.path.is_dir() else "rm"
-    return f"{remove} {one.path} && dvc checkout {one.target}"
+    return f"{remove} {quote(str(one.path))} && dvc checkout {quote(one.target)}"
 
 
 def _chosen(repo: Any, names: Sequence[str] | None) -> list[str]:

@@ -111,14 +111,15 @@ def load(
         if counted != len(core.token_ids):
             there = f"{counted:,} tokens, where the core file has {len(core.token_ids):,}"
             raise FileError(project.named(name, "core.json"), there, "both of one run: dvc repro")
-        if (radius := metrics.get("radius")) != float(core.radius):
-            there = f"the radius {radius!r}, where the core file has {float(core.radius)}"
+        radius = metrics.get("radius")
+        if not isinstance(radius, int | float) or np.float32(radius) != core.radius:
+            there = f"the radius {radius!r}, where the core file has {core.radius}"
             raise FileError(project.named(name, "core.json"), there, "both of one run: dvc repro")
         return LoadedCore(
             model=name,
             token_ids=convert(core.token_ids),
             distance=core.ruler,
-            radius=float(core.radius),
+            radius=float(radius),
             core_tokens=counted,
             core_vectors=project.count(metrics, name, "core.json", "core.vectors"),
             halo_tokens=project.count(metrics, name, "core.json", "halo.tokens"),

@@ -19,6 +19,7 @@ from core_tokens.params import PATH
 from core_tokens.revisions import WORKSPACE, Revision
 
 CHUNK = 1 << 22
+PIPELINE = Path("dvc.yaml")
 FOLDER = ".dir"
 """How DVC marks the hash of a folder: that of the list of its files."""
 
@@ -145,14 +146,15 @@ def repository() -> Iterator[Any]:
     """DVC's view of the project here; what it would tell of its work is not printed.
 
     Raises:
-        CoreTokensError: there is none, params.yaml is no YAML, another process works on it, or
-            what DVC says of it in the block.
+        CoreTokensError: there is none, params.yaml or dvc.yaml is no YAML, another process works on
+            it, or what DVC says of it in the block.
     """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    Revision(WORKSPACE).yaml(PATH)  # of what is refused here DVC might never see the end
+    for path in (PATH, PIPELINE):  # of what is refused here DVC might never see the end
+        Revision(WORKSPACE).yaml(path)
     logger = logging.getLogger("dvc")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -18,7 +18,7 @@ from core_tokens.errors import CoreTokensError, FileError, UsageError
 from core_tokens.objects import of_the_web
 from core_tokens.revisions import finite_json
 
-PARAMS = "params.yaml"
+PARAMS, PIPELINE = "params.yaml", "dvc.yaml"
 
 
 class Project:
@@ -34,9 +34,8 @@ class Project:
         self._name, self._fs, self._remote = name, fs, remote
         self.commit = _commit(fs.repo)
         # Past DVC, which might never see the end of what is refused here.
-        self.params: dict[str, Any] = self._mapping(
-            PARAMS, self._plain(PARAMS), yaml_text.parse, "a YAML mapping"
-        )
+        self.params = self._yaml(PARAMS)
+        self._yaml(PIPELINE)
 
     def model(self, wanted: str | None) -> str:
         """The model that is meant."""
@@ -95,11 +94,17 @@ class Project:
             raise FileError(f"{self._name}: {path}", type(document).__name__, expected)
         return document
 
+    def _yaml(self, path: str) -> dict[str, Any]:
+        """A YAML file that Git has."""
+        return self._mapping(path, self._plain(path), yaml_text.parse, "a YAML mapping")
+
     def _plain(self, path: str) -> bytes:
         """The bytes of a file that Git has."""
         fs = self._fs.repo.fs
         try:
-            with fs.open(fs.join(self._fs.repo.root_dir, path), "rb") as file:
+            full = fs.join(self._fs.repo.root_dir, path)
+            _check_kind(f"{self._name}: {path}", fs.info(full))
+            with fs.open(full, "rb") as file:
                 return bytes(file.read())
         except FileNotFoundError as error:
             there = "the folder or the Git URL of a project"
@@ -110,8 +115,7 @@ class Project:
         where, info = f"{self._name}: {path}", {}
         try:
             info = self._fs.info(f"/{path}")  # from the top of the project, wherever one is in it
-            if info["type"] == "other":  # a pipe would be waited for
-                raise FileError(where, "a device or a pipe", "a file")
+            _check_kind(where, info)
             with self._fs.open(f"/{path}", "rb") as file:
                 content = bytes(file.read())
         except FileNotFoundError as error:
@@ -144,6 +148,12 @@ class Project:
         return ""
 
 
+def _check_kind(where: str, info: Mapping[str, Any]) -> None:
+    """Refuse a pipe, which would be waited for (FileError)."""
+    if info["type"] == "other":
+        raise FileError(where, "a device or a pipe", "a file")
+
+
 @contextmanager
 def opened(repo: str | os.PathLike[str], rev: str | None, remote: str | None) -> Iterator[Project]:
     """Open a project; what was cloned for it stays for a next call, until the process ends."""
@@ -154,7 +164,7 @@ def opened(repo: str | os.PathLike[str], rev: str | None, remote: str | None) ->
     atexit.register(clean_repos)
     place = os.fspath(repo)
     name = place + (f"@{rev}" if rev else "")
-    if ":" not in place and not Path(place).exists():
+    if ":" not in place and not Path(place).is_dir():
         raise UsageError(
             name, "no such folder", "that of a project, or the URL of its Git repository"
         )

@@ -105,7 +105,7 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
             raise UsageError(command, f"the option {key!r}", expected)
         if not key or not value:
             raise UsageError(command, f"no value of {key!r}", f"{key or 'KEY'}=VALUE")
-        if "://" in value and "@" in value.partition("://")[2].partition("/")[0] and key != "URL":
+        if key.endswith("url") and {"@", "?"} & set(value):
             raise UsageError(command, f"a secret within {key!r}", "options of its own for it")
         if not value.isascii() or not value.isprintable() or "%(" in value:
             expected = "printable ASCII without %(, which is all that DVC's configuration takes"
@@ -129,6 +129,9 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
                     edited["remote"][name] = {"url": url, "verify": "true"} | rest
                 if default:
                     edited["core"]["remote"] = name
+        if known and not verified and LOCAL_CONFIG.is_file():
+            with config.edit("local") as edited:
+                edited["remote"].get(name, {}).pop("verify", None)
         if own:
             LOCAL_CONFIG.touch(0o600)
             LOCAL_CONFIG.chmod(0o600)  # before there is anything to be read
