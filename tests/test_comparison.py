@@ -13,6 +13,9 @@ from team import copy_of
 WORKSPACE = Revision("workspace")
 
 
+COLUMNS = "token,distance_ulp,distance_steps,distance_l2,population,class,text"
+
+
 @pytest.fixture(scope="module")
 def made(team_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Three commits, without a model, at radius 3 and at radius 1, and an experiment at 4."""
@@ -129,6 +132,9 @@ def test_elsewhere_than_in_a_project_nothing_is_compared(
         ("core.json", '{"core": 3}'),
         ("core.json", '{"core": {"tokens": Infinity}}'),
         ("measure.json", '{"tokens": 1e999}'),
+        ("measure.json", f'{{"tokens": {"1" * 400}}}'),
+        ("core.csv", f"{COLUMNS}\n1,0,0,0,1,ordinary | <img src=x>,a\n"),
+        ("core.csv", f"{COLUMNS}\n1,0,0,0,**1**,ordinary,a\n"),
         ("structure.json", "[]"),
         ("core.csv", "token\n1\n"),
         (

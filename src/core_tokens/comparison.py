@@ -8,6 +8,7 @@ from typing import Any
 from core_tokens.errors import FileError
 from core_tokens.params import is_slug
 from core_tokens.revisions import TOKENS, Revision
+from core_tokens.vocabulary import CLASSES
 
 METRICS = ("core", "measure", "cluster", "structure")
 PARAMS = Path("params.yaml")
@@ -178,6 +179,10 @@ def _tokens(revision: Revision, folder: Path) -> tuple[dict[int, Token], dict[in
 
 
 def _token(row: Mapping[str, str]) -> Token:
+    if row["class"] not in ("", *CLASSES):
+        raise ValueError(f"the class {row['class']!r}")
+    for column in ("distance_ulp", "distance_steps", "distance_l2", "population"):
+        float(row[column])
     return Token(
         int(row["token"]), row["class"], row["text"], row["distance_ulp"], row["distance_steps"],
         row["distance_l2"], row["population"],

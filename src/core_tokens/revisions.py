@@ -104,7 +104,7 @@ class Revision:
 
 
 def finite_json(content: bytes) -> Any:
-    """JSON as plain values (ValueError: it is none, or a number has no end)."""
+    """JSON as plain values (ValueError: it is none, or a number is too large to be a metric)."""
 
     def finite(text: str) -> float:
         number = float(text)
@@ -112,7 +112,13 @@ def finite_json(content: bytes) -> Any:
             raise ValueError(f"the number {text}")
         return number
 
-    return json.loads(content, parse_float=finite, parse_constant=finite)
+    def small(text: str) -> int:
+        number = int(text)
+        if abs(number) >= 1 << 63:
+            raise ValueError(f"the number {text:.20}…")
+        return number
+
+    return json.loads(content, parse_float=finite, parse_constant=finite, parse_int=small)
 
 
 def resolve(name: str, argument: str = "--compare") -> Revision:
