@@ -500,6 +500,11 @@ def test_a_remote_that_is_not_verified_is_a_problem(tiny: Repository) -> None:
     check_problem(doctor(tiny), "remote shared-folder: not verified", mend)
     tiny.run(*mend.split())
     assert doctor(tiny).code == 0
+    tiny.dvc("remote", "modify", "--local", "shared-folder", "verify", "false")
+    mend = "dvc remote modify --local shared-folder verify true"
+    check_problem(doctor(tiny), "remote shared-folder: not verified", mend)
+    tiny.run(*mend.split())
+    assert doctor(tiny).code == 0
 
 
 def test_a_remote_that_dies_in_between_loses_nothing_of_the_report(

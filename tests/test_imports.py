@@ -231,7 +231,7 @@ def test_the_sources_among_the_deps_of_a_stage_are_exactly_its_imports(stage: st
         package = path.relative_to(PACKAGE).parts[0]
         expected.add(PACKAGE / package if package in WHOLE else path)
     deps = stages()[stage]["deps"]
-    sources = [dep for dep in deps if not dep.startswith(("data/", "LICENSE/"))]
+    sources = [dep for dep in deps if not dep.startswith(("data/", ".names/"))]
     assert sources == sorted(str(path.relative_to(ROOT)) for path in expected)
 
 
@@ -239,7 +239,7 @@ def test_the_sources_among_the_deps_of_a_stage_are_exactly_its_imports(stage: st
 def test_a_stage_whose_name_leads_out_of_data_depends_on_where_its_outputs_would_lie(
     stage: str,
 ) -> None:
-    (guard,) = {dep for dep in stages()[stage]["deps"] if dep.startswith("LICENSE/")}
+    (guard,) = {dep for dep in stages()[stage]["deps"] if dep.startswith(".names/")}
     anchor, *rest = Path(guard).parts
     assert (ROOT / anchor).is_file()
     assert rest == ["${key}" if stage == "fetch" else "${item}", ".."]

@@ -163,7 +163,8 @@ class _Examination:
     def remote(self, name: str) -> Store | None:
         """A remote that answers; one that is not verified is told."""
         if not self.repo.config["remote"][name].get("verify"):
-            mend = f"dvc remote modify {name} verify true"
+            own = self.repo.config.read("local").get("remote", {}).get(name, {})
+            mend = f"dvc remote modify {'--local ' if 'verify' in own else ''}{name} verify true"
             self.find(f"remote {name}", "not verified: what is corrupt is pulled as it is", mend)
         try:
             store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
