@@ -322,6 +322,22 @@ def test_a_file_that_is_not_here_is_a_note_if_dvc_has_it_and_a_problem_if_git_ha
     assert everything(tiny.path / "data") == before
 
 
+def test_a_file_that_differs_is_not_to_be_removed_where_there_is_no_other(tiny: Repository) -> None:
+    before = everything(tiny.path / "data")
+    flip(tiny.path / CORE)
+    shutil.rmtree(tiny.path / ".dvc/cache")
+    done = doctor(tiny)
+    check_problem(done, "workspace", str(CORE), f"rm {CORE} && dvc pull extract@tiny")
+    mend = done.out.partition("to have it as locked: ")[2].splitlines()[0]
+    shared(tiny, CORE).rename(tiny.path.parent / "kept")
+    done = doctor(tiny)
+    check_problem(done, "workspace", str(CORE), "to mend it: dvc repro")
+    assert f"rm {CORE}" not in done.out
+    (tiny.path.parent / "kept").rename(shared(tiny, CORE))
+    tiny.run("sh", "-c", mend)
+    assert everything(tiny.path / "data") == before
+
+
 def test_something_else_than_a_file_is_named_and_not_waited_for(tiny: Repository) -> None:
     (tiny.path / CORE).unlink()
     os.mkfifo(tiny.path / CORE)
@@ -570,6 +586,10 @@ def test_a_remote_that_says_nothing_is_not_waited_for(
 
 def test_outside_a_project_it_says_so(tmp_path: Path) -> None:
     check_refusal(Project(tmp_path).command_here("doctor"), ".dvc", "dvc init")
+
+
+def test_in_a_folder_of_a_project_it_says_where_to_run(tiny: Repository) -> None:
+    check_refusal(Project(tiny.path / DATA).command_here("doctor"), ".dvc", "the folder of a DVC")
 
 
 def test_a_lock_file_with_conflicts_is_one_line(tiny: Repository) -> None:

@@ -268,12 +268,24 @@ class _Examination:
         """A file that is not as locked, or not here."""
         found = self.seen.here[one]
         if found:
-            mend = f"dvc repro, or to have it as locked: {_back(one)}"
+            back = self.back(one)
+            mend = f"dvc repro, or to have it as locked: {back}" if back else "dvc repro"
             self.find(WORKSPACE, found, mend, one.path)
         elif found is None and not one.cached:
             self.find(WORKSPACE, "not here", GIT_CHECKOUT, one.path)
         elif found is None and self.seen.stored[self.cache][one.oid] == "":
             self.find(WORKSPACE, "not here", "dvc checkout", one.path, harmless=True)
+
+    def back(self, one: Tracked) -> str:
+        """How to have a file as it is locked; empty where no good one is in reach."""
+        path, target = quote(str(one.path)), quote(one.target)
+        if not one.cached:
+            return f"git checkout {path}"
+        remove = f"rm -r {path}" if one.path.is_dir() else f"rm {path}"  # or DVC may believe it
+        if self.seen.stored[self.cache][one.oid] == "":
+            return f"{remove} && dvc checkout {target}"
+        good = self.good_in(one)
+        return f"{remove} && {self.pull_from(good)} {target}" if good else ""
 
     def judge_remote(self, store: Store, one: Tracked) -> None:
         """A corrupt object of a remote, or one that it has not."""
@@ -397,14 +409,6 @@ def _remake(one: Tracked) -> str:
         if one.target.endswith(".dvc")
         else f"dvc repro {quote(one.target)}, or {elsewhere}"
     )
-
-
-def _back(one: Tracked) -> str:
-    """How to have a file as it is locked: DVC alone may believe that it is."""
-    if not one.cached:
-        return f"git checkout {quote(str(one.path))}"
-    remove = "rm -r" if one.path.is_dir() else "rm"
-    return f"{remove} {quote(str(one.path))} && dvc checkout {quote(one.target)}"
 
 
 def _chosen(repo: Any, names: Sequence[str] | None) -> list[str]:

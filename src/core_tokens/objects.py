@@ -19,7 +19,7 @@ from core_tokens.params import PATH
 from core_tokens.revisions import WORKSPACE, Revision
 
 CHUNK = 1 << 22
-PIPELINE = Path("dvc.yaml")
+DVC, PIPELINE = Path(".dvc"), Path("dvc.yaml")
 FOLDER = ".dir"
 """How DVC marks the hash of a folder: that of the list of its files."""
 
@@ -149,10 +149,12 @@ def repository() -> Iterator[Any]:
         CoreTokensError: there is none, params.yaml or dvc.yaml is no YAML, another process works on
             it, or what DVC says of it in the block.
     """
-    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    if not DVC.is_dir():  # of which DVC would look in the folders above
+        raise FileError(DVC, "no such folder", "the folder of a DVC project (or dvc init)")
     for path in (PATH, PIPELINE):  # of what is refused here DVC might never see the end
         Revision(WORKSPACE).yaml(path)
     logger = logging.getLogger("dvc")
@@ -161,11 +163,9 @@ def repository() -> Iterator[Any]:
     try:
         with Repo() as repo:
             yield repo
-    except NotDvcRepoError as error:
-        raise FileError(Path(".dvc"), "no such folder", "a DVC project here (dvc init)") from error
     except LockError as error:
         raise CoreTokensError(
-            ".dvc", "another DVC at work", "this again when it has ended"
+            str(DVC), "another DVC at work", "this again when it has ended"
         ) from error
     except DvcException as error:
         reason = str(error).partition("\n")[0]
