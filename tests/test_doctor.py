@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from core_tokens.objects import Store
+from core_tokens.objects import Store, Tracked
 from project import Done, Project, check_refusal
 from repository import Repository, empty_project, save, small_matrix
 from team import copy_of
@@ -540,6 +540,25 @@ def test_a_remote_that_dies_in_between_loses_nothing_of_the_report(
     assert doctor(tiny, "--fix").code == 0
 
 
+def test_an_object_that_is_refused_is_one_problem_of_its_remote(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = Store.state
+
+    def refused(self: Store, one: Tracked) -> str | None:
+        if self.name != "cache":
+            assert one.cached  # what Git keeps no remote is asked for
+            if one.path == CORE:
+                raise RuntimeError("403, message='Forbidden'")
+        return state(self, one)
+
+    monkeypatch.setattr(Store, "state", refused)
+    done = doctor(tiny)
+    check_problem(done, f"remote shared-folder: {CORE}: no answer (403, message='Forbidden')")
+    assert done.out.count("problem: ") == 1
+    assert "remote shared-folder: 15 read" in done.out
+
+
 def test_without_an_answer_nothing_is_called_lost(tiny: Repository, unused_port: int) -> None:
     tiny.dvc("remote", "modify", "shared-folder", "url", f"http://127.0.0.1:{unused_port}/x")
     shutil.rmtree(tiny.path / ".dvc/cache")
@@ -595,7 +614,7 @@ def test_in_a_folder_of_a_project_it_says_where_to_run(tiny: Repository) -> None
 def test_a_lock_file_with_conflicts_is_one_line(tiny: Repository) -> None:
     with (tiny.path / "dvc.lock").open("a") as file:
         file.write("<<<<<<< HEAD\n")
-    check_refusal(doctor(tiny), "dvc", "dvc.lock")
+    check_refusal(doctor(tiny), "dvc", "git checkout dvc.lock")
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

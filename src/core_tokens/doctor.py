@@ -24,6 +24,8 @@ FIX = "core-tokens doctor --fix"
 GIT_CHECKOUT = "git ls-files -z --deleted data | xargs -0 git checkout --"
 """Brings back what is not here, and leaves what was changed."""
 LOCK = Path("dvc.lock")
+NOWHERE = Tracked(Path(), "0" * 32, None, "", cached=True)
+"""What no remote has, to be asked for."""
 READ_AT_ONCE = 4
 """Objects, of which most wait for a disk or a server."""
 PATIENCE = 30.0
@@ -127,18 +129,9 @@ class _Examination:
         kept = list({one.oid: one for one in sorted(every, key=lambda one: one.cached)}.values())
         states = self.each(Tracked.state, every, WORKSPACE)
         seen.here = dict(zip(every, states, strict=True))
-        for store in (self.cache, *self.remotes):
-            try:
-                states = self.each(store.state, kept, store.name)
-            except Exception as error:  # each kind of remote has errors of its own
-                if store is self.cache:
-                    raise
-                self.unreachable(store.name, error)
-            else:
-                seen.stored[store] = {
-                    one.oid: state for one, state in zip(kept, states, strict=True)
-                }
-        self.remotes = [store for store in self.remotes if store in seen.stored]
+        seen.stored[self.cache] = self.look(self.cache, kept)
+        for store in self.remotes:  # which have nothing of what Git keeps
+            seen.stored[store] = self.look(store, [one for one in kept if one.cached])
         for one in kept:
             self.judge_cache(one)
         for one in every:
@@ -168,10 +161,13 @@ class _Examination:
             self.find(f"remote {name}", "not verified: what is corrupt is pulled as it is", mend)
         try:
             store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
-            _answered(lambda: store.database.fs.exists(store.path("0" * 32)))
+            _answered(lambda: store.state(NOWHERE))
         except Exception as error:
-            self.unreachable(f"remote {name}", error)
-            return None
+            if (
+                getattr(error, "status", None) != 403
+            ):  # what some say of an object that is not there
+                self.unreachable(f"remote {name}", error)
+                return None
         return store
 
     def each(
@@ -183,9 +179,23 @@ class _Examination:
             found = pool.map(state, every)
             return list(tqdm(found, name, len(every), delay=1, disable=hidden, leave=False))
 
+    def look(self, store: Store, asked: Sequence[Tracked]) -> dict[str, str | None]:
+        """The state of each object in a store, by its oid."""
+
+        def state(one: Tracked) -> str | None:
+            try:
+                return store.state(one)
+            except Exception as error:  # each kind of remote has errors of its own
+                if store is self.cache:
+                    raise
+                return f"no answer ({_reason(error)})"
+
+        states = self.each(state, asked, store.name)
+        return {one.oid: found for one, found in zip(asked, states, strict=True)}
+
     def good_in(self, one: Tracked) -> list[Store]:
         """The remotes where an object is as it should be."""
-        return [store for store in self.remotes if self.seen.stored[store][one.oid] == ""]
+        return [store for store in self.remotes if self.seen.stored[store].get(one.oid) == ""]
 
     def copies(self, one: Tracked) -> list[Tracked]:
         """Where the workspace has the bytes of an object."""
@@ -236,9 +246,9 @@ class _Examination:
             try:
                 self.replace(one, copies, good)
             except Exception as error:  # of a disk, or of a remote
-                reason = f"{found or 'not here'} ({_reason(error)})"
-                self.find("cache", reason, f"{FIX}, when that is mended", one.path)
                 states[one.oid] = self.cache.state(one)
+                text = f"{states[one.oid] or 'not here'} ({_reason(error)})"
+                self.find("cache", text, f"{FIX}, when that is mended", one.path)
 
     def replace(self, one: Tracked, copies: Sequence[Tracked], good: Sequence[Store]) -> None:
         """Put a good object into the cache; what was linked to a corrupt one keeps its bytes.
@@ -290,7 +300,7 @@ class _Examination:
     def judge_remote(self, store: Store, one: Tracked) -> None:
         """A corrupt object of a remote, or one that it has not."""
         states, here = self.seen.stored[store], self.seen.stored[self.cache][one.oid] == ""
-        found, name = states[one.oid], store.name.removeprefix("remote ")
+        found, name = states.get(one.oid), store.name.removeprefix("remote ")
         # Of a folder whose list a remote has, DVC takes all files to be there.
         believed = one.listed_in is not None and states.get(one.listed_in) == ""
         if found is None and believed:

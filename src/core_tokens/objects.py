@@ -5,7 +5,6 @@ is write-protected, a name that a remote has. Here every byte is read and hashed
 """
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from core_tokens.errors import CoreTokensError, FileError
 from core_tokens.params import PATH
@@ -68,6 +69,11 @@ class Tracked:
             return f"{error.strerror}, expected a file that can be read"
 
 
+class _Entry(msgspec.Struct):
+    relpath: str
+    md5: str
+
+
 @dataclass(frozen=True)
 class Store:
     """Where objects lie under their hashes: the cache or a remote.
@@ -103,9 +109,10 @@ class Store:
             return None
 
     def read_list(self, oid: str) -> list[tuple[str, str]]:
-        """The files of a folder, path and oid of each."""
+        """The files of a folder, path and oid of each (ValueError: it is no such list)."""
         with self.database.fs.open(self.path(oid), "rb") as file:
-            return [(entry["relpath"], entry["md5"]) for entry in json.loads(file.read())]
+            entries = msgspec.json.decode(file.read(), type=list[_Entry])
+        return [(entry.relpath, entry.md5) for entry in entries]
 
     def take(self, oid: str, path: str, fs: Any) -> None:
         """Have a file of ``fs`` as this object, in the place of what there is under its name."""
@@ -169,7 +176,10 @@ def repository() -> Iterator[Any]:
         ) from error
     except DvcException as error:
         reason = str(error).partition("\n")[0]
-        raise CoreTokensError("dvc", f"an error ({reason})", "a project that it reads") from error
+        mend = "what DVC wrote: git checkout dvc.lock" if "dvc.lock" in reason else ""
+        raise CoreTokensError(
+            "dvc", f"an error ({reason})", mend or "a project that it reads"
+        ) from error
     finally:
         logger.setLevel(level)
 

@@ -115,8 +115,8 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
         config = Config(str(CONFIG.parent))
         known = name in config["remote"]
         there = config["remote"].get(name, {})
-        if known and not ((given or default) and there["url"] == url):
-            expected = "a name not in use, or the same URL and options of your own"
+        if known and there["url"] != url:
+            expected = "a name not in use, or the same URL"
             raise UsageError(command, "a remote of that name", expected)
         verified = bool(there.get("verify"))
         own = {key: value for key, value in given.items() if known or key in OWN}
