@@ -295,6 +295,13 @@ def test_another_model_is_refused_with_those_that_are_there(team: Team, name: An
     check(caught.value, f"the model {name!r}", "one of: tiny")
 
 
+@pytest.mark.parametrize("models", ["5", "{a: b}", "null", "[5]", "tiny"])
+def test_models_that_are_no_list_are_none(team: Team, models: str) -> None:
+    team.project.set_param("models:", f"models: {models}")
+    with pytest.raises(UsageError, match=r"one, but params\.yaml lists none"):
+        core_tokens.load(team.project.path, model="tiny")
+
+
 def test_of_several_models_one_must_be_named(team: Team) -> None:
     team.project.set_param("models:", "models: [tiny, other]")
     with pytest.raises(UsageError) as caught:

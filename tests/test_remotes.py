@@ -167,6 +167,16 @@ def test_one_that_is_there_becomes_the_default_and_verified(project: Project) ->
     assert Config(".dvc")["remote"]["plain"]["verify"]
 
 
+@pytest.mark.parametrize("url", ["../there", "~/there", "/there"])
+def test_a_folder_may_be_added_again_as_it_is(project: Project, url: str) -> None:
+    assert project.command_here("remote", "add", "there", url).code == 0
+    before = Path(".dvc/config").read_bytes()
+    done = project.command_here("remote", "add", "there", url)
+    assert (done.code, Path(".dvc/config").read_bytes()) == (0, before)
+    assert project.command_here("remote", "add", "there", url, "--default").code == 0
+    assert shared()["core"]["remote"] == "there"
+
+
 def test_secrets_of_a_remote_that_is_gone_are_named(project: Project) -> None:
     Path(".dvc/config.local").write_text("['remote \"gone\"']\n    password = x\n")
     check_refusal(

@@ -40,7 +40,8 @@ class Project:
     def model(self, wanted: str | None) -> str:
         """The model that is meant."""
         models = self.params.get("models")
-        listed = [name for name in models if isinstance(name, str)] if models else []
+        names = models if isinstance(models, list) else []
+        listed = [name for name in names if isinstance(name, str)]
         if wanted in listed:
             return wanted
         if wanted is None and len(listed) == 1:

@@ -115,7 +115,7 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
         config = Config(str(CONFIG.parent))
         known = name in config["remote"]
         there = config["remote"].get(name, {})
-        if known and there["url"] != url:
+        if known and not _same(kind, there["url"], url):
             expected = "a name not in use, or the same URL"
             raise UsageError(command, "a remote of that name", expected)
         verified = bool(there.get("verify"))
@@ -145,6 +145,13 @@ def add(name: str, url: str, options: Mapping[str, str], *, default: bool = Fals
         raise
     installed = find_spec(kind.module) is not None
     return Added(name, url, kind, known, default, tuple(sorted(own)), installed)
+
+
+def _same(kind: Kind, known: str, url: str) -> bool:
+    """Is it the URL of a remote that is there? Of folders DVC makes them absolute."""
+    if kind is FOLDER:
+        return Path(known).expanduser().resolve() == Path(url).expanduser().resolve()
+    return known == url
 
 
 def _taken_apart(command: str, given: str) -> tuple[Kind, str, dict[str, str]]:
