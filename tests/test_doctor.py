@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 from hashlib import md5
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from core_tokens.doctor import NOWHERE
 from core_tokens.objects import Store, Tracked
 from project import Done, Project, check_refusal
 from repository import Repository, empty_project, save, small_matrix
@@ -557,6 +559,24 @@ def test_an_object_that_is_refused_is_one_problem_of_its_remote(
     check_problem(done, f"remote shared-folder: {CORE}: no answer (403, message='Forbidden')")
     assert done.out.count("problem: ") == 1
     assert "remote shared-folder: 15 read" in done.out
+
+
+def test_a_remote_that_falls_silent_is_not_waited_for(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, over = Store.state, threading.Event()
+
+    def silent(self: Store, one: Tracked) -> str | None:
+        if self.name != "cache" and one is not NOWHERE:
+            over.wait(60)
+        return state(self, one)
+
+    monkeypatch.setattr(Store, "state", silent)
+    monkeypatch.setattr("core_tokens.doctor.PATIENCE", 0.5)
+    monkeypatch.setattr("core_tokens.doctor.SLOWEST", 1e9)
+    done = doctor(tiny)
+    over.set()
+    check_problem(done, "remote shared-folder", "and 13 more: no answer in time")
 
 
 def test_without_an_answer_nothing_is_called_lost(tiny: Repository, unused_port: int) -> None:

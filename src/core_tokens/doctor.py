@@ -31,6 +31,10 @@ READ_AT_ONCE = 4
 PATIENCE = 30.0
 """Seconds for the first answer of a remote: DVC would wait for minutes, or without end."""
 
+SLOWEST, UNKNOWN_SIZE = 100_000, 10_000_000
+"""Bytes per second that a line has at least, and bytes of a file whose size is not recorded."""
+NO_ANSWER = "no answer in time"
+
 Result = TypeVar("Result")
 
 
@@ -161,7 +165,7 @@ class _Examination:
             self.find(f"remote {name}", "not verified: what is corrupt is pulled as it is", mend)
         try:
             store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
-            _answered(lambda: store.state(NOWHERE))
+            _answered(lambda: store.state(NOWHERE), PATIENCE)
         except Exception as error:
             if (
                 getattr(error, "status", None) != 403
@@ -181,13 +185,21 @@ class _Examination:
 
     def look(self, store: Store, asked: Sequence[Tracked]) -> dict[str, str | None]:
         """The state of each object in a store, by its oid."""
+        silent = False
 
         def state(one: Tracked) -> str | None:
-            try:
+            nonlocal silent
+            if store is self.cache:
                 return store.state(one)
+            if silent:
+                return NO_ANSWER
+            try:
+                seconds = PATIENCE + (UNKNOWN_SIZE if one.size is None else one.size) / SLOWEST
+                return _answered(lambda: store.state(one), seconds)
+            except TimeoutError:
+                silent = True  # nobody should wait as long for each of the others
+                return NO_ANSWER
             except Exception as error:  # each kind of remote has errors of its own
-                if store is self.cache:
-                    raise
                 return f"no answer ({_reason(error)})"
 
         states = self.each(state, asked, store.name)
@@ -384,8 +396,8 @@ class _Examination:
             self.find(WORKSPACE, found, FIX, path, harmless=harmless)
 
 
-def _answered(question: Callable[[], Result]) -> Result:
-    """What is returned or raised; TimeoutError if that takes too long, and it is left behind."""
+def _answered(question: Callable[[], Result], seconds: float) -> Result:
+    """What is returned or raised; TimeoutError if that takes longer, and it is left behind."""
     answer: Future[Result] = Future()
 
     def ask() -> None:
@@ -396,9 +408,9 @@ def _answered(question: Callable[[], Result]) -> Result:
 
     Thread(target=ask, daemon=True).start()
     try:
-        return answer.result(PATIENCE)
+        return answer.result(seconds)
     except TimeoutError as error:
-        raise TimeoutError(str(error) or f"none in {PATIENCE:g} seconds") from error
+        raise TimeoutError(str(error) or f"none in {seconds:g} seconds") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from core_tokens import yaml_text
 from core_tokens.errors import CoreTokensError, FileError, UsageError
 from core_tokens.objects import of_the_web
+from core_tokens.params import is_slug
 from core_tokens.revisions import finite_json
 
 PARAMS, PIPELINE = "params.yaml", "dvc.yaml"
@@ -41,7 +42,7 @@ class Project:
         """The model that is meant."""
         models = self.params.get("models")
         names = models if isinstance(models, list) else []
-        listed = [name for name in names if isinstance(name, str)]
+        listed = [name for name in names if isinstance(name, str) and is_slug(name)]
         if wanted in listed:
             return wanted
         if wanted is None and len(listed) == 1:
