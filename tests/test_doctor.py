@@ -6,8 +6,10 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -547,7 +549,7 @@ def test_an_object_that_is_refused_is_one_problem_of_its_remote(
 ) -> None:
     state = Store.state
 
-    def refused(self: Store, one: Tracked) -> str | None:
+    def refused(self: Store, one: Tracked, *_: Any) -> str | None:
         if self.name != "cache":
             assert one.cached  # what Git keeps no remote is asked for
             if one.path == CORE:
@@ -566,17 +568,31 @@ def test_a_remote_that_falls_silent_is_not_waited_for(
 ) -> None:
     state, over = Store.state, threading.Event()
 
-    def silent(self: Store, one: Tracked) -> str | None:
+    def silent(self: Store, one: Tracked, *_: Any) -> str | None:
         if self.name != "cache" and one is not NOWHERE:
             over.wait(60)
         return state(self, one)
 
     monkeypatch.setattr(Store, "state", silent)
     monkeypatch.setattr("core_tokens.doctor.PATIENCE", 0.5)
-    monkeypatch.setattr("core_tokens.doctor.SLOWEST", 1e9)
     done = doctor(tiny)
     over.set()
     check_problem(done, "remote shared-folder", "and 13 more: no answer in time")
+
+
+def test_a_remote_that_is_slow_but_not_silent_is_waited_for(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: Store, one: Tracked, hear: Any = lambda: None) -> str | None:
+        for _ in range(3 if one.path == CORE else 0):
+            time.sleep(0.6)
+            hear()
+        return state(self, one)
+
+    state = Store.state
+    monkeypatch.setattr(Store, "state", slow)
+    monkeypatch.setattr("core_tokens.doctor.PATIENCE", 1.0)
+    assert doctor(tiny).code == 0
 
 
 def test_without_an_answer_nothing_is_called_lost(tiny: Repository, unused_port: int) -> None:
@@ -620,7 +636,7 @@ def test_a_remote_that_says_nothing_is_not_waited_for(
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/core-tokens"
         tiny.run("core-tokens", "remote", "add", "silent", url)
         done = doctor(tiny, "--remote", "silent")
-    check_problem(done, "remote silent", "no answer (none in 0.5 seconds)")
+    check_problem(done, "remote silent", "no answer (nothing for 0.5 seconds)")
 
 
 def test_outside_a_project_it_says_so(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +29,9 @@ NOWHERE = Tracked(Path(), "0" * 32, None, "", cached=True)
 """What no remote has, to be asked for."""
 READ_AT_ONCE = 4
 """Objects, of which most wait for a disk or a server."""
-PATIENCE = 30.0
-"""Seconds for the first answer of a remote: DVC would wait for minutes, or without end."""
+PATIENCE = 60.0
+"""Seconds without a word of a remote: DVC would wait for minutes, or without end."""
 
-SLOWEST, UNKNOWN_SIZE = 100_000, 10_000_000
-"""Bytes per second that a line has at least, and bytes of a file whose size is not recorded."""
 NO_ANSWER = "no answer in time"
 
 Result = TypeVar("Result")
@@ -165,7 +164,7 @@ class _Examination:
             self.find(f"remote {name}", "not verified: what is corrupt is pulled as it is", mend)
         try:
             store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
-            _answered(lambda: store.state(NOWHERE), PATIENCE)
+            _answered(lambda hear: store.state(NOWHERE, hear))
         except Exception as error:
             if (
                 getattr(error, "status", None) != 403
@@ -194,8 +193,7 @@ class _Examination:
             if silent:
                 return NO_ANSWER
             try:
-                seconds = PATIENCE + (UNKNOWN_SIZE if one.size is None else one.size) / SLOWEST
-                return _answered(lambda: store.state(one), seconds)
+                return _answered(lambda hear: store.state(one, hear))
             except TimeoutError:
                 silent = True  # nobody should wait as long for each of the others
                 return NO_ANSWER
@@ -396,21 +394,31 @@ class _Examination:
             self.find(WORKSPACE, found, FIX, path, harmless=harmless)
 
 
-def _answered(question: Callable[[], Result], seconds: float) -> Result:
-    """What is returned or raised; TimeoutError if that takes longer, and it is left behind."""
+def _answered(question: Callable[[Callable[[], None]], Result]) -> Result:
+    """What is returned or raised; TimeoutError where nothing is heard for long.
+
+    Args:
+        question: is given what it is to call whenever it hears something. One that is not waited
+            for is left behind.
+    """
     answer: Future[Result] = Future()
+    heard = time.monotonic()
+
+    def hear() -> None:
+        nonlocal heard
+        heard = time.monotonic()
 
     def ask() -> None:
         try:
-            answer.set_result(question())
+            answer.set_result(question(hear))
         except BaseException as error:
             answer.set_exception(error)
 
     Thread(target=ask, daemon=True).start()
-    try:
-        return answer.result(seconds)
-    except TimeoutError as error:
-        raise TimeoutError(str(error) or f"none in {seconds:g} seconds") from error
+    while (left := heard + PATIENCE - time.monotonic()) > 0:
+        if wait([answer], left).done:
+            return answer.result()
+    raise TimeoutError(f"nothing for {PATIENCE:g} seconds")
 
 
 def _reason(error: BaseException) -> str:

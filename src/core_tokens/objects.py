@@ -7,7 +7,7 @@ is write-protected, a name that a remote has. Here every byte is read and hashed
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,14 +95,18 @@ class Store:
         """Where an object lies, or would."""
         return str(self.database.oid_to_path(oid))
 
-    def state(self, tracked: Tracked) -> str | None:
-        """What is wrong with an object: empty if nothing, None if it is not there."""
+    def state(self, tracked: Tracked, hear: Callable[[], None] = lambda: None) -> str | None:
+        """What is wrong with an object: empty if nothing, None if it is not there.
+
+        ``hear`` is called for each piece that arrives.
+        """
         fs, path = self.database.fs, self.path(tracked.oid)
         try:
             if wrong := _wrong_size(fs.info(path)["size"], tracked.size):
                 return wrong
+            hear()
             with fs.open(path, "rb") as file:
-                return _wrong_hash(file, tracked.oid)
+                return _wrong_hash(file, tracked.oid, hear)
         except FileNotFoundError as error:
             if trouble := of_the_web(error):
                 raise trouble from None
@@ -209,10 +213,11 @@ def _wrong_size(size: int | None, expected: int | None) -> str:
     return f"{size:,} bytes, expected {expected:,}"
 
 
-def _wrong_hash(file: BinaryIO, oid: str) -> str:
+def _wrong_hash(file: BinaryIO, oid: str, hear: Callable[[], None] = lambda: None) -> str:
     """Empty if the bytes of a file have this hash."""
     digest = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(CHUNK):
         digest.update(chunk)
+        hear()
     expected, found = oid.removesuffix(FOLDER), digest.hexdigest()
     return "" if found == expected else f"md5 {found}, expected {expected}"
