@@ -558,9 +558,19 @@ def test_an_object_that_is_refused_is_one_problem_of_its_remote(
 
     monkeypatch.setattr(Store, "state", refused)
     done = doctor(tiny)
-    check_problem(done, f"remote shared-folder: {CORE}: no answer (403, message='Forbidden')")
+    mend = "core-tokens doctor --remote shared-folder, when it answers"
+    check_problem(done, f"remote shared-folder: {CORE}: no answer (403, message='Forbidden')", mend)
     assert done.out.count("problem: ") == 1
     assert "remote shared-folder: 15 read" in done.out
+    before = everything(tiny.path.parent / "core-tokens-remote")
+    kept = shared(tiny, CORE).stat().st_ino
+    assert doctor(tiny, "--fix").code == 1  # and what may be good is not replaced
+    assert shared(tiny, CORE).stat().st_ino == kept
+    assert everything(tiny.path.parent / "core-tokens-remote") == before
+    shutil.rmtree(tiny.path / ".dvc/cache")
+    (tiny.path / CORE).unlink()
+    done = doctor(tiny)
+    assert f"note: cache: {CORE}: in none of the places that answer" in done.out
 
 
 def test_a_remote_that_falls_silent_is_not_waited_for(

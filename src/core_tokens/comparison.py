@@ -103,9 +103,9 @@ def compare(before: Revision, after: Revision) -> Comparison:
     Raises:
         FileError: neither side has params.yaml, or a file is not what a stage writes.
     """
-    if before.read(PARAMS) is None and after.read(PARAMS) is None:
-        raise FileError(PARAMS, "no such file here", "the folder that holds params.yaml")
     params = before.yaml(PARAMS), after.yaml(PARAMS)
+    if not any(params):
+        raise FileError(PARAMS, "no such file here", "the folder that holds params.yaml")
     models = dict.fromkeys(name for side in params for name in _models(side))
     return Comparison(
         before,

@@ -124,7 +124,7 @@ def _value(value: Any) -> str:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.8g}" if isinstance(value, float) else str(value)
-    return code(value) if isinstance(value, str) else code(str(value))
+    return code(str(value))
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

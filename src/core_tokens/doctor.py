@@ -32,7 +32,8 @@ READ_AT_ONCE = 4
 PATIENCE = 60.0
 """Seconds without a word of a remote: DVC would wait for minutes, or without end."""
 
-NO_ANSWER = "no answer in time"
+NO_ANSWER = "no answer"
+"""How the state of an object begins of which nothing is known."""
 
 Result = TypeVar("Result")
 
@@ -166,9 +167,8 @@ class _Examination:
             store = Store(f"remote {name}", self.repo.cloud.get_remote_odb(name))
             _answered(lambda hear: store.state(NOWHERE, hear))
         except Exception as error:
-            if (
-                getattr(error, "status", None) != 403
-            ):  # what some say of an object that is not there
+            # 403 is what some say of an object that is not there.
+            if getattr(error, "status", None) != 403:
                 self.unreachable(f"remote {name}", error)
                 return None
         return store
@@ -184,21 +184,22 @@ class _Examination:
 
     def look(self, store: Store, asked: Sequence[Tracked]) -> dict[str, str | None]:
         """The state of each object in a store, by its oid."""
-        silent = False
+        gave_up = False
 
         def state(one: Tracked) -> str | None:
-            nonlocal silent
+            nonlocal gave_up
             if store is self.cache:
                 return store.state(one)
-            if silent:
-                return NO_ANSWER
+            if gave_up:
+                return f"{NO_ANSWER} in time"
             try:
                 return _answered(lambda hear: store.state(one, hear))
             except TimeoutError:
-                silent = True  # nobody should wait as long for each of the others
-                return NO_ANSWER
+                self.silent = gave_up = True  # not to wait as long for each of the others
+                return f"{NO_ANSWER} in time"
             except Exception as error:  # each kind of remote has errors of its own
-                return f"no answer ({_reason(error)})"
+                self.silent = True
+                return f"{NO_ANSWER} ({_reason(error)})"
 
         states = self.each(state, asked, store.name)
         return {one.oid: found for one, found in zip(asked, states, strict=True)}
@@ -322,14 +323,18 @@ class _Examination:
             elif one.cached and (good := self.good_in(one)):
                 mend = f"{self.pull_from(good)}, {push}"
                 self.find(store.name, "not there", mend, one.path, harmless=True)
+        elif found.startswith(NO_ANSWER):  # it may be as it should be
+            mend = f"core-tokens doctor --remote {name}, when it answers"
+            self.find(store.name, found, mend, one.path)
+        elif found and not store.replaces:
+            mend = f"{FIX} --remote NAME, of the remote that fills this one"
+            self.find(store.name, found, mend, one.path)
+        elif found and here and self.fix:
+            if failed := self.push_again(store, one):
+                mend = f"{FIX} --remote {name}, where a good one is"
+                self.find(store.name, f"{found} ({failed})", mend, one.path)
         elif found:
-            failed = ""
-            if here and self.fix and store.replaces and not (failed := self.push_again(store, one)):
-                return
-            found += f" ({failed})" if here and self.fix and store.replaces else ""
-            mend = FIX if here and not self.fix else f"{FIX} --remote {name}, where a good one is"
-            if not store.replaces:
-                mend = f"{FIX} --remote NAME, of the remote that fills this one"
+            mend = FIX if here else f"{FIX} --remote {name}, where a good one is"
             self.find(store.name, found, mend, one.path)
 
     def push_again(self, store: Store, one: Tracked) -> str:
@@ -434,11 +439,9 @@ def _leads_to(path: Path, cached: Path) -> bool:
 def _remake(one: Tracked) -> str:
     """How to get an object that is in no place."""
     elsewhere = "dvc push where it is, then dvc pull"
-    return (
-        elsewhere
-        if one.target.endswith(".dvc")
-        else f"dvc repro {quote(one.target)}, or {elsewhere}"
-    )
+    if one.target.endswith(".dvc"):
+        return elsewhere
+    return f"dvc repro {quote(one.target)}, or {elsewhere}"
 
 
 def _chosen(repo: Any, names: Sequence[str] | None) -> list[str]:
