@@ -14,6 +14,7 @@ import oracle
 from core_tokens.bits import (
     LATTICES,
     bits_of,
+    finite,
     from_ordered,
     median_magnitude,
     ordered,
@@ -443,3 +444,45 @@ def test_the_ulp_of_zeros_is_the_smallest_subnormal(
 ) -> None:
     assert ulp_exponent(np.zeros(dims, dtype)) == exponent
     assert ulp_exponent(-np.zeros(dims, dtype)) == exponent
+
+
+# Finite.
+
+
+@each_of_16_bits
+def test_a_value_of_16_bits_is_finite_where_python_says_so(dtype: np.dtype[Any]) -> None:
+    found = finite(from_bits(ALL_BITS, dtype))
+    assert found.dtype == np.bool_
+    with np.errstate(invalid="ignore"):
+        values = from_bits(ALL_BITS, dtype).astype(np.float64).tolist()
+    assert found.tolist() == [math.isfinite(value) for value in values]
+
+
+@pytest.mark.parametrize("dtype", EIGHT_BITS, ids=str)
+def test_a_value_of_8_bits_is_finite_where_python_says_so(dtype: np.dtype[Any]) -> None:
+    values = from_bits(ALL_BITS[:256], dtype)
+    assert finite(values).tolist() == [math.isfinite(value) for value in values.tolist()]
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@given(data=st.data())
+def test_a_wider_value_is_finite_where_python_says_so(
+    dtype: np.dtype[Any], data: st.DataObject
+) -> None:
+    values = data.draw(bits_for(dtype))
+    with np.errstate(invalid="ignore"):
+        doubles = values.astype(np.float64).tolist()
+    assert finite(values).tolist() == [math.isfinite(value) for value in doubles]
+
+
+@each_dtype
+def test_what_is_finite_has_the_shape_of_the_values_also_where_they_are_a_view(
+    dtype: np.dtype[Any],
+) -> None:
+    values = np.ones((4, 6)).astype(dtype)
+    values[1, 2] = np.array(math.nan).astype(dtype)
+    expected = np.ones((4, 6), bool)
+    expected[1, 2] = False
+    assert np.array_equal(finite(values), expected)
+    assert np.array_equal(finite(values[1:3]), expected[1:3])
+    assert finite(values[:0]).shape == (0, 6)

@@ -1,11 +1,12 @@
 import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core_tokens import parallel
-from core_tokens.parallel import cores, in_order, over_rows
+from core_tokens.parallel import cores, in_order, limited_to, over_rows
 
 
 @given(st.integers(0, 50), st.integers(0, 40), st.sampled_from([1, 10, 100, 1 << 25]))
@@ -59,3 +60,68 @@ def test_results_come_in_the_order_of_the_items_whoever_was_first() -> None:
     assert list(in_order(work, range(5))) == [0, 1, 4, 9, 16]
     assert list(in_order(work, [3])) == [9]
     assert list(in_order(work, [])) == []
+
+
+# ---- a limit ----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+def test_in_a_block_no_more_cores_are_used_than_it_says(there: int, most: int, inner: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "_available", lambda: there)
+        assert cores() == there
+        with limited_to(most):
+            assert cores() == min(most, there)
+            with limited_to(inner):
+                assert cores() == min(inner, there)
+            assert cores() == min(most, there)
+        assert cores() == there
+
+
+def test_after_an_error_the_limit_is_gone() -> None:
+    before = cores()
+
+    def fail() -> None:
+        with limited_to(1):
+            raise ValueError("in the block")
+
+    with pytest.raises(ValueError, match="in the block"):
+        fail()
+    assert cores() == before
+
+
+def test_a_limit_is_that_of_one_thread_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_available", lambda: 8)
+    inside, looked = threading.Event(), threading.Event()
+    found: list[int] = []
+
+    def limited() -> None:
+        with limited_to(3):
+            inside.set()
+            assert looked.wait(10)
+            found.append(cores())
+
+    other = threading.Thread(target=limited)
+    other.start()
+    assert inside.wait(10)
+    found.append(cores())
+    looked.set()
+    other.join()
+    assert found == [8, 3]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_work_over_rows_has_no_more_threads_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(parallel, "_available", lambda: 8)
+    monkeypatch.setattr(parallel, "PART_BYTES", 8)
+    threads: set[int] = set()
+
+    def work(*_: int) -> None:
+        threads.add(threading.get_ident())
+        time.sleep(0.001)  # or the first would have done all
+
+    with limited_to(most):
+        over_rows(work, 60, 8)
+    assert len(threads) == most

@@ -64,7 +64,7 @@ class TensorError(CoreTokensError):
 
 
 @contextmanager
-def in_files(**paths: Path | tuple[Path, str]) -> Iterator[None]:
+def in_files(**paths: Path | tuple[str | Path, str]) -> Iterator[None]:
     """Add the file to every TensorError of pure code in the block.
 
     Args:

@@ -42,7 +42,8 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
             final = dict(zip(map(str, temporary), paths, strict=True))
             # A write that fails does not say where, and temporary names say little.
             where = final.get(str(error.filename), error.filename or paths[0])
-            raise OSError(error.errno, error.strerror, str(where)) from error
+            # Nor do all libraries use the words of the system.
+            raise OSError(error.errno, os.strerror(error.errno), str(where)) from error
         finally:
             for path in temporary:
                 with suppress(OSError):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from core_tokens.distances import estimates, euclidean
+from core_tokens.parallel import cores
 from core_tokens.sketch import Sketch
 
 SLAB_ROWS = 1 << 17
@@ -95,7 +96,7 @@ def _close_to_another(
         points = values[rows[order[low:high]]].astype(np.float64)
         tree = KDTree(points, balanced_tree=False)
         nearest, _ = tree.query(
-            points[start - low : stop - low], k=[2], distance_upper_bound=reach, workers=-1
+            points[start - low : stop - low], k=[2], distance_upper_bound=reach, workers=cores()
         )
         close[order[start:stop]] = np.isfinite(np.reshape(nearest, -1))
     return np.flatnonzero(close)

@@ -6,6 +6,8 @@ rows or its own place in the result: what comes out does not depend on who was f
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -38,8 +40,26 @@ def in_order(work: Callable[[int], Result], items: Sequence[int]) -> Iterator[Re
         yield from threads.map(work, items)
 
 
+@contextmanager
+def limited_to(most: int) -> Iterator[None]:
+    """Use at most so many cores in the block: where others do the same work beside it."""
+    token = _most.set(most)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+_most: ContextVar[int | None] = ContextVar("most", default=None)
+
+
 def cores() -> int:
     """Those that this process may use, where the system tells; else all there are."""
+    most = _most.get()
+    return _available() if most is None else min(most, _available())
+
+
+def _available() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

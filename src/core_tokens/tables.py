@@ -157,7 +157,7 @@ def measure_metrics(measured: Measurements, stored: str, bits: int, tensor: str)
             "index": origin,
             "population": int(measured.populations[origin]) if present else 0,
             "token": _first_token(measured, origin) if present else -1,
-            "norm": number(_norm(measured.vectors[origin])) if present else 0.0,
+            "norm": number(norm(measured.vectors[origin])) if present else 0.0,
         },
         "cast": {
             "stored_bits": bits,
@@ -191,8 +191,8 @@ def _spread(values: Sequence[float]) -> Metrics:
     }
 
 
-def _norm(vector: NDArray[Any]) -> np.float32:
-    """The Euclidean norm of one vector, summed exactly."""
+def norm(vector: NDArray[Any]) -> np.float32:
+    """The Euclidean norm of float[dims], summed exactly."""
     squares = (float(value) * float(value) for value in vector.astype(np.float64))
     with np.errstate(over="ignore"):
         return np.float64(math.sqrt(math.fsum(squares))).astype(np.float32)
