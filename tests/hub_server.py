@@ -706,6 +706,8 @@ class Hub:
                 return Response(302, {"Location": "/redirect-loop"})
             case ["api", "models", org, name]:
                 return self._info(asked, f"{org}/{name}", "main")
+            case ["api", "models", org, name, "refs"]:
+                return self._refs(asked, f"{org}/{name}")
             case ["api", "models", org, name, "revision", revision]:
                 return self._info(asked, f"{org}/{name}", revision)
             case ["api", "models", org, name, "tree", revision, *rest]:
@@ -723,9 +725,12 @@ class Hub:
         return _error(404, "", "Sorry, we can't find the page you are looking for.")
 
     def _look_up(
-        self, asked: _Asked, repo_id: str, revision: str, *, read: bool = False
+        self, asked: _Asked, repo_id: str, revision: str = "", *, read: bool = False
     ) -> tuple[Repo, str]:
-        """A repository and a commit of it, if they exist and the client may see, or read, them."""
+        """A repository and a commit of it, if they exist and the client may see, or read, them.
+
+        Without a revision, the repository alone.
+        """
         header = asked.headers["Authorization"]
         if header not in (None, f"Bearer {self.token}"):
             raise _Refusal(_error(401, "", "Invalid credentials in Authorization header"))
@@ -738,8 +743,9 @@ class Hub:
             status, why = (401, "Please log in.") if header is None else (403, "Ask for access.")
             message = f"Access to model {repo_id} is restricted. {why}"
             raise _Refusal(_error(status, "GatedRepo", message))
-        commit = repo.refs.get(revision, revision)
-        if commit not in repo.commits:
+        tag = repo.refs.get(f"refs/tags/{revision}", revision)
+        commit = repo.refs.get(revision, tag)
+        if revision and commit not in repo.commits:
             raise _Refusal(_error(404, "RevisionNotFound", f"Invalid rev id: {revision}"))
         return repo, commit
 
@@ -770,6 +776,19 @@ class Hub:
             "tags": [],
             "siblings": siblings,
         })  # fmt: skip
+
+    def _refs(self, asked: _Asked, repo_id: str) -> Response:
+        """The branches and tags; a ref that is pushed as refs/tags/NAME is a tag."""
+        repo, _ = self._look_up(asked, repo_id)
+        found: dict[str, list[dict[str, str]]] = {"branches": [], "tags": [], "converts": []}
+        for ref, commit in sorted(repo.refs.items()):
+            if ref.startswith("refs/pr/"):
+                continue  # which are listed to who asks for them alone
+            kind = "tags" if ref.startswith("refs/tags/") else "branches"
+            name = ref.removeprefix("refs/tags/")
+            full = ref if kind == "tags" else f"refs/heads/{name}"
+            found[kind].append({"name": name, "ref": full, "targetCommit": commit})
+        return _json(found)
 
     def _tree(self, files: Files, folder: str, deep: bool, revision: str) -> list[dict[str, Any]]:
         """What is in a folder, or everywhere below it."""

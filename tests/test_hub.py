@@ -27,6 +27,7 @@ from hub_server import (
     IgnoreRange,
     Long,
     RedirectLoop,
+    Repo,
     Response,
     Short,
     Stall,
@@ -164,6 +165,87 @@ def test_an_answer_without_a_commit_is_one_line(hub: Hub, client: Client, body: 
     assert found.startswith(f"FileError: hf://{PLAIN}: found ")
     assert "; expected a hub " in found
     assert len(hub.log) == 1
+
+
+# ---- which revisions -------------------------------------------------------------------------
+
+
+def revisions(repo: str = PLAIN) -> str:
+    """The expression for the branches and tags of a repository."""
+    return f"sources.revisions(sources.Model({repo!r}, None))"
+
+
+def test_branches_and_tags_are_listed_in_order_and_each_once(hub: Hub, client: Client) -> None:
+    commit = hub.commit("org/wide")
+    refs = {
+        "main": commit, "step9": commit, "refs/tags/v1": commit, "refs/tags/step9": commit,
+        "a/b": commit, "refs/pr/1": commit, "größe": commit, "hidden\x1b[2J": commit,
+    }  # fmt: skip
+    hub.repos["org/refs"] = Repo("public", hub.repos["org/wide"].commits, refs)
+    names = ["a/b", "größe", "main", "step9", "v1"]
+    assert client.ask(revisions("org/refs")) == [sorted(names)]
+    assert [(each.server, each.path) for each in hub.log] == [("hub", "/api/models/org/refs/refs")]
+
+
+def test_each_revision_that_is_listed_leads_to_a_commit(hub: Hub, client: Client) -> None:
+    hub.repos["org/empty"].refs["refs/tags/v1.0"] = hub.commit("org/empty")
+    (names,) = client.ask(revisions("org/empty"))
+    assert names == ["main", "v1.0"]
+    found = client.ask(*(f"commit_of('org/empty', {name!r})" for name in names))
+    assert found == [hub.commit("org/empty")] * 2
+
+
+@pytest.mark.parametrize(
+    ("repo", "found"),
+    [
+        ("org/nothing", "hf://org/nothing: found no such model, or a private one; expected "),
+        ("org/private", "hf://org/private: found no such model, or a private one; expected "),
+        ("../x", "hf://../x: found no name of a model; expected hf://org/model"),
+    ],
+)
+def test_the_revisions_of_no_model_are_refused(
+    hub: Hub, client: Client, repo: str, found: str
+) -> None:
+    (answer,) = client.ask(revisions(repo))
+    assert answer.startswith(f"FileError: {found}")
+    assert len(hub.log) == (0 if repo == "../x" else 1)
+
+
+def test_the_revisions_of_a_gated_model_are_public_and_of_a_private_one_for_the_token(
+    hub: Hub, client: Client
+) -> None:
+    assert client.ask(revisions("org/gated")) == [["main"]]
+    assert client.ask(revisions("org/private"), HF_TOKEN=hub.token) == [["main"]]
+
+
+def of_one(name: object) -> bytes:
+    """An answer with one branch, whatever it is called."""
+    refs = {"branches": [{"name": name, "ref": "x", "targetCommit": "y"}], "tags": []}
+    return json.dumps({**refs, "converts": []}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"<html>", b"\xff\xfe\x00", b"null", b"[]", b"{}", b"[" * 100_000,
+        b'{"branches": [], "tags": []}', b'{"branches": 5, "tags": [], "converts": []}',
+        b'{"branches": [{}], "tags": [], "converts": []}', of_one(5), of_one(None), of_one([]),
+        of_one({}),
+    ],
+    ids=lambda body: repr(body[:40]),
+)  # fmt: skip
+def test_an_answer_without_revisions_is_one_line(hub: Hub, client: Client, body: bytes) -> None:
+    hub.faults.add("/api/models/*/refs", Garbage(body), times=None)
+    (found,) = client.ask(revisions())
+    assert found.startswith(f"FileError: hf://{PLAIN}: found an answer that is not the hub's")
+    assert len(hub.log) == 1
+
+
+def test_revisions_are_asked_for_patiently(hub: Hub, client: Client) -> None:
+    hub.faults.add("/api/models/*/refs", Status(503), times=2)
+    found, waits = client.ask_and_wait(revisions())
+    assert "main" in found[0]
+    assert waits == WAITS[:2]
 
 
 # ---- which files -----------------------------------------------------------------------------

@@ -67,6 +67,16 @@ def commit_of(repo: str, revision: str | None) -> str:
     return commit
 
 
+def revisions(repo: str) -> list[str]:
+    """The branches and tags of a model, sorted (FileError: see ``commit_of``)."""
+
+    def names() -> set[str]:
+        refs = HfApi().list_repo_refs(repo)
+        return {ref.name for ref in (*refs.branches, *refs.tags) if ref.name.isprintable()}
+
+    return sorted(_asked(f"hf://{repo}", names))
+
+
 @dataclass
 class Hub:
     """The files of a model at a commit; ``checkpoint.Files`` over HTTP.

@@ -7,10 +7,11 @@ A source is a model on the Hugging Face hub (``hf://org/model@commit``), a repli
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -67,14 +68,19 @@ def parse(text: str, where: str) -> Source:
     if match := HUB.fullmatch(text):
         return Model(match[1], match[2])
     if text and not re.match(r"(hf|replica):|[\w+.-]+:/", text):
-        try:
-            path = Path(text).expanduser()
-        except (RuntimeError, ValueError):  # ~ of nobody, or of no name at all
-            path = Path(text)
+        path = path_of(text)
         if path.exists():
             return path
         raise CoreTokensError(where, f"{text!r}, no such file or folder", FORMS)
     raise CoreTokensError(where, repr(text), FORMS)
+
+
+def path_of(text: str) -> Path:
+    """A path as a person writes it, ~ for the home."""
+    try:
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError):  # ~ of nobody, or of no name at all
+        return Path(text)
 
 
 def pinned(model: Model) -> Model:
@@ -84,6 +90,13 @@ def pinned(model: Model) -> Model:
     with _imported():  # which takes half a second that no other source should wait for
         from core_tokens import hub
     return Model(model.repo, hub.commit_of(model.repo, model.revision))
+
+
+def revisions(model: Model) -> list[str]:
+    """The branches and tags of a model, sorted (FileError: see hub.commit_of)."""
+    with _imported():
+        from core_tokens import hub
+    return hub.revisions(model.repo)
 
 
 def files_of(source: Model | Path) -> Files:
@@ -112,16 +125,28 @@ def copy_matrix(files: Files, place: Place, target: Path) -> str:
     Returns:
         The sha256 of the tensor's bytes, in hexadecimal digits.
     """
-    digest, entry = hashlib.sha256(), place.entry
+    entry = place.entry
     with (
         target.open("wb") as file,
         tqdm(total=entry.nbytes, unit="B", unit_scale=True, desc=place.key, disable=None) as bar,
     ):
         file.write(tensors.matrix_header(entry.dtype, entry.shape, tensor=place.key))
-        for chunk in files.chunks(place.file, entry.offset, entry.nbytes):
-            digest.update(chunk)
-            file.write(chunk)
-            bar.update(len(chunk))
+        return copy_tensor(files, place, file, bar.update)
+
+
+def copy_tensor(
+    files: Files, place: Place, file: BinaryIO, progress: Callable[[int], object]
+) -> str:
+    """Write the bytes of one tensor to a file; each piece's length is told to ``progress``.
+
+    Returns:
+        Their sha256, in hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for chunk in files.chunks(place.file, place.entry.offset, place.entry.nbytes):
+        digest.update(chunk)
+        file.write(chunk)
+        progress(len(chunk))
     return digest.hexdigest()
 
 
