@@ -12,10 +12,13 @@ import altair as alt
 
 from core_tokens.pictures import (
     adjacency,
+    arrivals,
     cross_section,
     curve,
     diversity,
+    growth,
     kinds,
+    overlap,
     populations,
     quantization,
     rulers,
@@ -115,19 +118,43 @@ PICTURES: Mapping[str, Picture] = {
     ),
 }
 
+SURVEY_PICTURES: Mapping[str, Picture] = {
+    "sizes": Picture(
+        "Cluster and core, checkpoint by checkpoint",
+        "How many tokens, in how many distinct vectors, and the radius that 90% of them are "
+        "within. Vectors that become fewer while the tokens stay: what lay close has become "
+        "one.",
+        growth,
+    ),
+    "arrivals": Picture(
+        "Who enters the core, and who leaves",
+        "A line across for every token, the first to come on top; tokens with the same history "
+        "are one band. Where a band ends, its tokens left; where it goes on after a gap, they "
+        "came back.",
+        arrivals,
+    ),
+    "overlap": Picture(
+        "Tokens that two cores share",
+        "A square for every two checkpoints: the tokens in both cores, of those in either. "
+        "Crossed out: the two cannot be compared.",
+        overlap,
+    ),
+}
+"""The pictures of many checkpoints side by side, the tables of which are those of a survey."""
+
 
 def specification(
     name: str, rows: Iterable[Mapping[str, Any]], theme: style.Theme, title: str = ""
 ) -> dict[str, Any]:
-    """The Vega-Lite specification of one picture of one model.
+    """The Vega-Lite specification of one picture of one model, or of one survey.
 
     Args:
-        name: one of ``PICTURES``.
+        name: one of ``PICTURES`` or of ``SURVEY_PICTURES``.
         rows: of its table, as text or as numbers.
         theme: of the page.
         title: above it, if any.
     """
-    picture = PICTURES[name]
+    picture = {**PICTURES, **SURVEY_PICTURES}[name]
     spec = _specification(picture.kind, list(rows), theme, title, overlay=False)
     for layer in spec.get("layer", []):
         x = layer.get("encoding", {}).get("x", {})
@@ -147,7 +174,7 @@ def _specification(
     draw: Callable[..., alt.TopLevelMixin] = kind.chart
     spec: dict[str, Any] = draw(alt.Chart(alt.NamedData(TABLE)), overlay=overlay).to_dict()
     if "facet" not in spec:
-        spec |= {"width": style.WIDTH, "height": style.HEIGHT}
+        spec = {"width": style.WIDTH, "height": style.HEIGHT} | spec
     parse = dict.fromkeys(kind.NUMBERS, "number")
     spec["data"] = {"name": TABLE, "values": values, "format": {"type": "json", "parse": parse}}
     spec["config"] = style.config(theme)

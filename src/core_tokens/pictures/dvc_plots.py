@@ -7,7 +7,15 @@ import json
 from pathlib import Path
 
 from core_tokens.files import write_all
-from core_tokens.pictures import PICTURES, classes, halo, offline, style, template
+from core_tokens.pictures import (
+    PICTURES,
+    SURVEY_PICTURES,
+    classes,
+    halo,
+    offline,
+    style,
+    template,
+)
 
 FOLDER = Path(".dvc", "plots")
 POLICY = (
@@ -48,7 +56,8 @@ SCRIPT
 
 def templates() -> dict[str, str]:
     """File name -> content of everything in .dvc/plots that is made from the pictures."""
-    kinds = [*dict.fromkeys(picture.kind for picture in PICTURES.values()), classes, halo]
+    pictures = (*PICTURES.values(), *SURVEY_PICTURES.values())
+    kinds = [*dict.fromkeys(picture.kind for picture in pictures), classes, halo]
     made = {
         f"{kind.__name__.rpartition('.')[2]}.json": json.dumps(
             template(kind), indent=2, sort_keys=True
