@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 FUZZ ?= 60
 
-.PHONY: help repro env test lint format templates bench fuzz clean
+.PHONY: help repro env test lint format templates bench scale example fuzz clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,12 @@ templates: $(VENV)/.installed ## what is made from the pictures: .dvc/plots and 
 
 bench: $(VENV)/.installed-dev ## side by side with what one would do instead: BENCHMARKS.md
 	python -m benchmarks $(BENCH)
+
+scale: $(VENV)/.installed-dev ## what a survey costs, and what ten thousand checkpoints would: docs/scale.md
+	python -m benchmarks.survey
+
+example: $(VENV)/.installed-dev ## train a small model, survey its checkpoints and draw what became of them
+	cd examples/training_run && python train.py && core-tokens survey training-run && python draw.py
 
 fuzz: $(VENV)/.installed-fuzz ## hostile input for every reader, a minute of it; FUZZ=600 for longer
 	python fuzz/readers.py -max_total_time=$(FUZZ) -rss_limit_mb=2048 -timeout=20 -max_len=4096 -artifact_prefix=fuzz/

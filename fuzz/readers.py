@@ -29,6 +29,9 @@ with atheris.instrument_imports(include=["core_tokens"]):
     from core_tokens.checkpoint import locate
     from core_tokens.errors import CoreTokensError
     from core_tokens.folder import Folder
+    from core_tokens.survey import hdf5, record
+    from core_tokens.survey.checkpoints import expand
+    from core_tokens.survey.snapshot import snapshot
 
 PLACE = Path(tempfile.mkdtemp())
 FILE = PLACE / "file"
@@ -77,6 +80,13 @@ def edit_artifacts(content: bytes) -> None:
     without_artifact(with_artifact(content.decode(errors="replace"), "fuzzed"), "fuzzed")
 
 
+def trajectory(path: Path) -> None:
+    """A file that may hold many matrices, in either format."""
+    expand([str(path)], "survey.x.sources")
+    if hdf5.is_hdf5(path):
+        hdf5.read(path, "W", 0)
+
+
 READERS: list[Callable[[bytes], object]] = [
     of_file(tensors.entries),
     header,
@@ -92,6 +102,8 @@ READERS: list[Callable[[bytes], object]] = [
     locate_in("config.json"),
     edit_params,
     edit_artifacts,
+    lambda content: record.from_bytes("x", content),
+    of_file(trajectory),
 ]
 """The first byte of an input says which of these reads the rest."""
 
@@ -124,13 +136,18 @@ def seeds() -> Iterator[bytes]:
         b"models: [a]\nfetch: {}\ncluster:\n  adjacency_threshold: 0.5\n  discover: [a]\n"
         b"measure: {device: cpu}\nextract: {distance: ulp, radius: 3.0}\n"
         b"draw: {format: svg, theme: light}\n"
+        b"survey:\n  s: {sources: [a, {source: b, rev: [1]}], radii: [3], distances: [ulp], "
+        b"threshold: 0.002}\n"
     )
+    kept = snapshot(np.ones((4, 2), np.float32), 0.5)
+    about = record.About("", "W", "F32", "0", "", kept.figures, [], 32, 0.0)
     files = [
         save(core), save(core)[8:], save(core), save(measured), save(core), settings,
         b'[{"class": "ordinary", "text": "a"}, null]', b"token,class,text\n1,ordinary,a\n",
         b"rank,text\n1,a\n", b'{"a": {"W": {"sha256": "0"}}}',
         json.dumps({"weight_map": {"lm_head.weight": "model.safetensors"}}).encode(),
         b'{"tie_word_embeddings": true}', settings, b"artifacts:\n  a:\n    path: b\nstages: {}\n",
+        record.to_bytes(record.record(kept, about)), save({"W": np.zeros((2, 3, 2), np.float32)}),
     ]  # fmt: skip
     assert len(files) == len(READERS)
     for number, content in enumerate(files):

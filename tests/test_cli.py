@@ -8,7 +8,7 @@ from core_tokens import cli
 from core_tokens.errors import UsageError
 from project import Project, check_refusal
 
-COMMANDS = {"add", "diff", "doctor", "remote", "remove", "report", "summary", "tag"}
+COMMANDS = {"add", "diff", "doctor", "remote", "remove", "report", "summary", "survey", "tag"}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

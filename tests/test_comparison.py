@@ -8,6 +8,7 @@ from core_tokens.errors import FileError
 from core_tokens.revisions import Revision, resolve
 from project import Done, Project, check_refusal
 from repository import Repository
+from surveyed import NAME, surveyed
 from team import copy_of
 
 WORKSPACE = Revision("workspace")
@@ -206,3 +207,29 @@ def test_as_many_tokens_are_listed_as_were_asked_for(made: Repository) -> None:
 )
 def test_what_does_not_fit_is_refused(made: Repository, arguments: list[str], mention: str) -> None:
     check_refusal(diff(made, *arguments), "core-tokens", mention)
+
+
+def test_the_metrics_of_a_survey_that_changed_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = surveyed(tmp_path / "project")
+    repository = Repository(survey.folder)
+    repository.run("git", "init", "--quiet")
+    repository.commit("Radius 2")
+    monkeypatch.chdir(survey.folder)
+    assert not between("HEAD").any
+    params = survey.folder / "params.yaml"
+    params.write_text(params.read_text().replace("radii: [2, 0]", "radii: [1]"))
+    assert survey.command_here("survey", NAME, "--workers", "0").code == 0
+    found = between("HEAD")
+    assert found.models == ()
+    assert found.params == (Change(f"survey.{NAME}.radii", [2, 0], [1]),)
+    changes = {change.key: (change.before, change.after) for change in found.surveys[NAME]}
+    assert changes["core.radius"] == (2.0, 1.0)
+    assert changes["last.core_ulp_2"] == (5, None)
+    assert changes["last.core_ulp_1"] == (None, 5)
+    assert "checkpoints.total" not in changes
+    done = survey.command_here("diff", "--exit-code")
+    assert (done.code, done.err) == (2, "")
+    assert f"### Survey `{NAME}`" in done.out
+    assert "| `core.radius` | 2 | 1 | -1 |" in done.out

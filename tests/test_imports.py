@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "sketch": {"bits", "parallel"},
     "groups": {"errors", "bits", "parallel", "sketch"},
     "distances": {"errors", "bits", "parallel"},
-    "neighbours": {"errors", "bits", "distances", "sketch"},
+    "neighbours": {"errors", "bits", "distances", "parallel", "sketch"},
     "measurements": {"errors", "bits", "distances", "groups", "parallel"},
     "scan": {"errors", "bits", "distances", "groups", "parallel", "sketch"},
     "clusters": {"errors", "groups", "neighbours", "measurements", "scan", "sketch"},
@@ -49,7 +49,14 @@ MAY_IMPORT = {
     "tables": set[str](),
     "structure_tables": {"errors", "core", "tables"},
     "structure_metrics": {"tables"},
-}
+    "survey": set[str](),
+    "survey.snapshot": {
+        "bits", "clusters", "measurements", "parallel", "structure", "structure.adjacency",
+        "structure.diversity", "structure.shells", "survey", "tables",
+    },
+    "survey.histories": {"survey"},
+    "survey.tables": {"survey", "survey.histories", "tables"},
+}  # fmt: skip
 """The pure modules from the bottom up, and what each may import of the package."""
 PURE = set(MAY_IMPORT) - {"errors"}  # whose messages name files
 OUTSIDE = {
@@ -65,7 +72,8 @@ HEAVY = {"cluster": ["torch", "dvc", *NETWORK], "measure": ["torch", "scipy", "d
          "extract": ["torch", "scipy", "dvc", *NETWORK, *DRAWING],
          "analyse": ["torch", "dvc", *NETWORK, *DRAWING],
          "draw": ["torch", "scipy", "dvc", *NETWORK],
-         "fetch": ["torch", "dvc", *NETWORK]}  # fmt: skip
+         "fetch": ["torch", "dvc", *NETWORK],
+         "survey": ["torch", "dvc", "distributed", *NETWORK, *DRAWING]}  # fmt: skip
 
 
 def modules() -> list[str]:
@@ -218,7 +226,9 @@ def test_every_stage_has_a_test_file(stage: str) -> None:
     assert (Path(__file__).parent / "stages" / f"test_{stage}.py").is_file()
 
 
-WHOLE = ("pictures", "replica", "structure")
+EXAMPLE = "examples/training_run/params.yaml"
+"""Has a survey, where the project has none by default."""
+WHOLE = ("pictures", "replica", "structure", "survey")
 """Packages that a stage depends on as folders, each for one purpose."""
 
 
@@ -242,7 +252,10 @@ def test_a_stage_whose_name_leads_out_of_data_depends_on_where_its_outputs_would
     (guard,) = {dep for dep in stages()[stage]["deps"] if dep.startswith(".names/")}
     anchor, *rest = Path(guard).parts
     assert (ROOT / anchor).is_file()
-    assert rest == ["${key}" if stage == "fetch" else "${item}", ".."]
+    if stage == "survey":  # whose outputs lie one folder deeper
+        assert rest == ["surveys", "${key}", "..", ".."]
+    else:
+        assert rest == ["${key}" if stage == "fetch" else "${item}", ".."]
 
 
 def test_what_python_leaves_beside_the_sources_is_no_dependency() -> None:
@@ -279,6 +292,7 @@ def test_the_data_among_the_deps_of_a_stage_is_what_the_others_make() -> None:
             f"{folder}/tokens.csv",
         ],
         "draw": [f"{folder}/plots"],
+        "survey": [],
     }
     made = [name for stage in STAGES for name in files(stage, "outs", "metrics", "plots")]
     assert len(made) == len(set(made))
@@ -296,7 +310,7 @@ def test_a_stage_is_its_module_run_for_one_model(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", sorted({*STAGES} - {"analyse"}))  # which has nothing to set
 def test_the_parameters_of_a_stage_are_its_own_block_and_exist(stage: str) -> None:
-    params = read_yaml("params.yaml")
+    params = read_yaml("params.yaml") | {"survey": read_yaml(EXAMPLE)["survey"]}
     assert stages()[stage]["params"]
     for key in stages()[stage]["params"]:
         block, *rest = key.split(".")
@@ -311,7 +325,7 @@ def test_the_parameters_of_a_stage_are_its_own_block_and_exist(stage: str) -> No
 def test_a_stage_runs_for_each_model_of_a_list_in_the_parameters(stage: str) -> None:
     text = read_yaml("dvc.yaml")["stages"][stage]["foreach"]
     assert re.fullmatch(r"\$\{[a-z.]+\}", text)
-    found = read_yaml("params.yaml")
+    found = read_yaml("params.yaml") | {"survey": read_yaml(EXAMPLE)["survey"]}
     for part in text[2:-1].split("."):
         found = found[part]
     assert found

@@ -365,3 +365,186 @@ def test_model_that_is_not_listed_is_refused_with_those_that_are(
 
 def test_largest_radius_is_the_largest_float32() -> None:
     assert math.ldexp(2 - 2**-23, 127) == params.LARGEST_FLOAT32
+
+
+# ---- surveys ---------------------------------------------------------------------------------
+
+SURVEY = (
+    FULL
+    + """\
+survey:
+  run:
+    sources:
+      - hf://org/model
+      - source: run/step*/
+      - {source: "hf://org/model@{rev}", rev: [main, 1000], which: embedding, tensor: W}
+      - {source: "hf://org/model@step{rev}", rev: "*000"}
+    radii: [3, 0.5]
+    distances: [ulp, l2]
+    threshold: 2e-3
+    store: kept
+"""
+)
+
+
+def survey_with(line: str, new: str) -> str:
+    assert SURVEY.count(line) == 1, line
+    return SURVEY.replace(line, new)
+
+
+def test_without_surveys_there_are_none(tmp_path: Path) -> None:
+    assert load(tmp_path, FULL).survey == {}
+    assert load(tmp_path, FULL + "survey: {}\n").survey == {}
+
+
+def test_the_values_of_a_survey_are_typed(tmp_path: Path) -> None:
+    found = load(tmp_path, SURVEY).survey["run"]
+    assert found.sources == [
+        "hf://org/model",
+        params.Sources("run/step*/"),
+        params.Sources("hf://org/model@{rev}", ["main", 1000], "embedding", "W"),
+        params.Sources("hf://org/model@step{rev}", "*000"),
+    ]
+    assert found.radii == [3.0, 0.5]
+    assert all(isinstance(radius, float) for radius in found.radii)
+    assert (found.distances, found.threshold, found.store) == (["ulp", "l2"], 0.002, "kept")
+
+
+def test_the_store_of_a_survey_need_not_be_named(tmp_path: Path) -> None:
+    assert load(tmp_path, survey_with("    store: kept\n", "")).survey["run"].store is None
+
+
+def test_a_survey_is_no_model(tmp_path: Path) -> None:
+    assert load(tmp_path, SURVEY).names == {"a", "b-2"}
+
+
+@pytest.mark.parametrize(
+    ("line", "new", "key", "found", "right"),
+    [
+        ("radii: [3, 0.5]", "radii: []", "radii", "an empty list", "at least one"),
+        ("radii: [3, 0.5]", "radii: 3", "radii", "3", "a list"),
+        ("radii: [3, 0.5]", "radii: [3, x]", "radii[1]", "'x'", "a number"),
+        ("radii: [3, 0.5]", "radii: [3, 3.0]", "radii", "[3.0, 3.0]", "each once"),
+        ("radii: [3, 0.5]", "radii: [3, -1]", "radii[1]", "-1.0", "a number from 0"),
+        ("radii: [3, 0.5]", "radii: [.nan]", "radii[0]", "nan", "a number from 0"),
+        ("radii: [3, 0.5]", "radii: [1e39]", "radii[0]", "1e+39", "a number from 0"),
+        ("radii: [3, 0.5]", "radii:", "radii", "None", "a list"),
+        ("[ulp, l2]", "[]", "distances", "an empty list", "at least one"),
+        ("[ulp, l2]", "[ulp, ulp]", "distances", "['ulp', 'ulp']", "each once"),
+        ("[ulp, l2]", "[cosine]", "distances[0]", "'cosine'", "one of ulp, steps, l2"),
+        ("[ulp, l2]", "ulp", "distances", "'ulp'", "a list"),
+        ("threshold: 2e-3", "threshold: 0", "threshold", "0.0", "a number from 1.4013e-45"),
+        ("threshold: 2e-3", "threshold: -1", "threshold", "-1.0", "a number from 1.4013e-45"),
+        ("threshold: 2e-3", "threshold: .inf", "threshold", "inf", "a number from 1.4013e-45"),
+        ("threshold: 2e-3", "threshold: low", "threshold", "'low'", "a number"),
+        ("store: kept", "store: 3", "store", "3", "text"),
+        ("store: kept", "store: [a]", "store", "['a']", "text"),
+        ("- hf://org/model\n", "- 3\n", "sources[0]", "3", "a source, or keys with values"),
+        ("- hf://org/model\n", "-\n", "sources[0]", "None", "a source, or keys with values"),
+        ("- source: run/step*/", "- source: 3", "sources[1].source", "3", "text"),
+        ("rev: [main, 1000]", "rev: [[x]]", "sources[2].rev[0]", "['x']", "the name of a revision"),
+        ("rev: [main, 1000]", "rev: 3.5", "sources[2].rev", "3.5", "a list of revisions, or a"),
+        ("rev: [main, 1000]", "rev: {a: 1}", "sources[2].rev", "{'a': 1}", "a list of revisions"),
+        ("which: embedding", "which: head", "sources[2].which", "'head'", "one of unembedding"),
+        ("tensor: W", "tensor: 1", "sources[2].tensor", "1", "text"),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_survey_that_is_wrong_is_refused_by_its_key(
+    tmp_path: Path, line: str, new: str, key: str, found: str, right: str
+) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, survey_with(line, new))
+    message = f"params.yaml: survey.run.{key}: found {found}; expected {right}"
+    assert str(caught.value).startswith(message)
+
+
+def test_a_survey_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"survey\.run: found 3; expected keys with values"):
+        load(tmp_path, f"{FULL}survey: {{run: 3}}\n")
+
+
+@pytest.mark.parametrize("value", ["3", "[]", "", "text"])
+def test_surveys_that_are_no_mapping_are_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ParamsError, match=r"^params\.yaml: survey: found .*; expected keys with"):
+        load(tmp_path, f"{FULL}survey: {value}\n")
+
+
+def test_a_survey_without_sources_is_refused(tmp_path: Path) -> None:
+    start, end = SURVEY.index("    sources:"), SURVEY.index("    radii:")
+    text = f"{SURVEY[:start]}    sources: []\n{SURVEY[end:]}"
+    with pytest.raises(ParamsError, match=r"survey\.run\.sources: found an empty list;"):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "new", "key", "unknown", "known"),
+    [
+        ("    radii:", "    radius: 3\n    radii:", "survey.run", "radius", "radii"),
+        ("    store: kept", "    stores: kept", "survey.run", "stores", "store"),
+        ("- source: run/step*/", "- sauce: x", "survey.run.sources[1]", "sauce", "source"),
+        ("rev: [main, 1000]", "revs: [main]", "survey.run.sources[2]", "revs", "rev"),
+    ],
+)
+def test_an_unknown_key_of_a_survey_is_named_with_those_that_are_known(
+    tmp_path: Path, line: str, new: str, key: str, unknown: str, known: str
+) -> None:
+    message = rf"^params\.yaml: {re.escape(key)}: found .*`{unknown}`; expected only .*\b{known}\b"
+    with pytest.raises(ParamsError, match=message):
+        load(tmp_path, survey_with(line, new))
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("    radii: [3, 0.5]\n", "radii"), ("    distances: [ulp, l2]\n", "distances"),
+        ("    threshold: 2e-3\n", "threshold"),
+    ],
+)  # fmt: skip
+def test_a_missing_key_of_a_survey_is_named(tmp_path: Path, line: str, missing: str) -> None:
+    with pytest.raises(ParamsError, match=rf"survey\.run: found missing .*`{missing}`;"):
+        load(tmp_path, survey_with(line, ""))
+
+
+def test_of_several_surveys_the_wrong_one_is_named(tmp_path: Path) -> None:
+    text = SURVEY + "  wrong: {sources: [a], radii: [1], distances: [ulp], threshold: x}\n"
+    with pytest.raises(ParamsError, match=r"^params\.yaml: survey\.wrong\.threshold: found 'x'; "):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["A", "a.b", "a/b", "..", "", "-a", "a b", "$(a)", "surveys/../x"])
+def test_a_name_of_a_survey_that_is_no_slug_is_refused(tmp_path: Path, name: str) -> None:
+    message = (
+        rf"^params\.yaml: survey.*: found the survey name {re.escape(repr(name))}; expected let"
+    )
+    with pytest.raises(ParamsError, match=message):
+        load(tmp_path, survey_with("  run:\n", f'  "{name}":\n'))
+
+
+@pytest.mark.parametrize(
+    ("line", "new", "key"),
+    [
+        ("[a, b-2]", "[a, surveys]", "models"),
+        ("    - a", "    - surveys", "cluster.discover"),
+        ("  a: {source", "  surveys: {source", "fetch"),
+        ("  discover:\n", "  discover_at: {surveys: 1}\n  discover:\n", "cluster.discover_at"),
+    ],
+)
+def test_no_model_has_the_name_of_the_folder_of_surveys(
+    tmp_path: Path, line: str, new: str, key: str
+) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(tmp_path, changed(line, new))
+    assert str(caught.value) == (
+        f"params.yaml: {key}: found the model name 'surveys'; expected another: data/surveys is "
+        "for what surveys find"
+    )
+
+
+def test_a_survey_may_have_the_name_of_a_model_and_of_the_folder(tmp_path: Path) -> None:
+    for name in ("a", "surveys"):
+        assert set(load(tmp_path, survey_with("  run:\n", f"  {name}:\n")).survey) == {name}
+
+
+def test_a_survey_that_is_not_listed_is_refused_as_one() -> None:
+    with pytest.raises(ParamsError, match=r"^params\.yaml: survey: found no survey; .*survey 'b'"):
+        params.check_listed("b", {}, "survey", "survey")

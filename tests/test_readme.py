@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from distributed.cli import dask_scheduler, dask_worker
 from dvc.cli.parser import get_main_parser
 
 from core_tokens import cli
@@ -46,6 +47,10 @@ def test_a_command_is_one_that_exists(command: str) -> None:
         cli.parser().parse_args(arguments)
     elif program == "dvc":
         get_main_parser().parse_args(arguments)
+    elif program == "dask":
+        known = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}[arguments[0]]
+        options = {option for parameter in known.params for option in parameter.opts}
+        assert {each for each in arguments if each.startswith("--")} <= options
     elif program == "pip":
         extras = re.findall(r"\[(\w+)\]", arguments[-1])
         project = (ROOT / "pyproject.toml").read_text()
@@ -98,7 +103,8 @@ def test_every_core_tokens_command_is_described() -> None:
 
 
 def test_the_lines_for_a_program_run_as_they_are() -> None:
-    lines, _ = blocks("python")  # the other is run where there is a project to load from
+    lines, _, slurm = blocks("python")  # one is run where there is a project to load from,
+    compile(slurm, "README.md", "exec")  # one needs a cluster
     model = SimpleNamespace(lm_head=torch.nn.Linear(4, 8))
     there: dict[str, Any] = {"model": model, "token_ids": [2, 3]}
     exec(lines, there)

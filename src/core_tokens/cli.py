@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core_tokens import console, params
-from core_tokens.commands import add, diff, doctor, remote, remove, report, summary, tag
+from core_tokens.commands import (
+    add,
+    diff,
+    doctor,
+    remote,
+    remove,
+    report,
+    summary,
+    survey,
+    tag,
+)
 from core_tokens.errors import UsageError
 from core_tokens.files import sweep
 
@@ -14,6 +24,7 @@ COMMANDS: dict[str, Any] = {
     "add": add,
     "remove": remove,
     "summary": summary,
+    "survey": survey,
     "report": report,
     "diff": diff,
     "tag": tag,

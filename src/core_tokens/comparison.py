@@ -1,12 +1,12 @@
 """What changed between two revisions, from the files that Git has: no weights are needed."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core_tokens.errors import FileError
-from core_tokens.params import is_slug
+from core_tokens.params import SURVEYS, is_slug
 from core_tokens.revisions import TOKENS, Revision
 from core_tokens.vocabulary import CLASSES
 
@@ -84,17 +84,19 @@ class Comparison:
         before: the one; ``after``: the other.
         params: the parameters that changed.
         models: all of them, those of either side.
+        surveys: the metrics that changed of each, where any did.
     """
 
     before: Revision
     after: Revision
     params: tuple[Change, ...]
     models: tuple[ModelChanges, ...]
+    surveys: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
 
     @property
     def any(self) -> bool:
         """Is anything another?"""
-        return bool(self.params) or any(model.any for model in self.models)
+        return bool(self.params or self.surveys) or any(model.any for model in self.models)
 
 
 def compare(before: Revision, after: Revision) -> Comparison:
@@ -112,7 +114,20 @@ def compare(before: Revision, after: Revision) -> Comparison:
         after,
         tuple(_changes(*params)),
         tuple(_model(name, before, after) for name in models),
+        dict(_surveys(params, before, after)),
     )
+
+
+def _surveys(
+    params: Sequence[Mapping[str, Any]], before: Revision, after: Revision
+) -> Iterator[tuple[str, tuple[Change, ...]]]:
+    listed = [side.get("survey") for side in params]
+    names = (name for side in listed if isinstance(side, dict) for name in side)
+    for name in dict.fromkeys(name for name in names if isinstance(name, str) and is_slug(name)):
+        path = Path("data", SURVEYS, name, "survey.json")
+        changes = tuple(_changes(_metrics(before, path), _metrics(after, path)))
+        if changes:
+            yield name, changes
 
 
 def _models(params: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,9 @@ def markdown(comparison: Comparison, most_tokens: int) -> str:
     for model in comparison.models:
         if model.any:
             parts += _model(model, before, after, most_tokens)
+    for survey, changes in comparison.surveys.items():
+        parts.append(f"### Survey {code(survey)}")
+        parts.append(_table(("metric", before, after, "change"), map(_metric, changes)))
     same = [code(model.model) for model in comparison.models if not model.any]
     if comparison.any and same:
         parts.append(f"Nothing changed of {', '.join(same)}.")

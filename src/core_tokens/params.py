@@ -13,6 +13,8 @@ from core_tokens.errors import FileError, ParamsError
 from core_tokens.files import read_bytes
 
 PATH = Path("params.yaml")
+SURVEYS = "surveys"
+"""The folder of data/ that holds what surveys find, and no model's."""
 SLUG = "letters a-z, digits and dashes, and no dash first"
 SMALLEST_FLOAT32 = 2.0**-149
 LARGEST_FLOAT32 = 3.4028234663852886e38
@@ -64,6 +66,28 @@ class Draw(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     theme: Literal["light", "dark"]
 
 
+class Sources(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Some checkpoints of a survey: a model, a pattern of paths, or a file of many matrices.
+
+    ``{rev}`` in the source stands for each of ``rev``, a list, or for what a pattern matches.
+    """
+
+    source: str
+    rev: list[str | int] | str | None = None
+    which: Literal["unembedding", "embedding"] = "unembedding"
+    tensor: str | None = None
+
+
+class Survey(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which checkpoints to survey, what joins a cluster, and the radii under each distance."""
+
+    sources: list[str | Sources]
+    radii: list[float]
+    distances: list[Literal["ulp", "steps", "l2"]]
+    threshold: float
+    store: str | None = None
+
+
 class Params(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole of params.yaml."""
 
@@ -73,6 +97,7 @@ class Params(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     measure: Measure
     extract: Extract
     draw: Draw
+    survey: dict[str, Survey] = {}
 
     @property
     def names(self) -> set[str]:
@@ -111,14 +136,16 @@ def load(path: Path = PATH) -> Params:
                 "each model in one of them",
             )
     _check_number("extract.radius", params.extract.radius, 0.0)
+    for name, survey in params.survey.items():
+        _check_survey(f"survey.{name}", survey)
     return params
 
 
-def check_listed(model: str, listed: Any, key: str) -> None:
-    """Refuse a model that ``listed``, the value of ``key``, does not name (ParamsError)."""
-    if model not in listed:
-        there = ", ".join(map(repr, listed)) or "no model"
-        raise ParamsError(key, there, f"the model {model!r} among them, or one of them to run")
+def check_listed(name: str, listed: Any, key: str, kind: str = "model") -> None:
+    """Refuse a model, or what else, that ``listed``, the value of ``key``, does not name."""
+    if name not in listed:
+        there = ", ".join(map(repr, listed)) or f"no {kind}"
+        raise ParamsError(key, there, f"the {kind} {name!r} among them, or one of them to run")
 
 
 def is_slug(name: str) -> bool:
@@ -126,12 +153,29 @@ def is_slug(name: str) -> bool:
     return re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) is not None
 
 
+def _check_survey(key: str, survey: Survey) -> None:
+    """Refuse a survey of nothing, and radii, distances and a threshold that cannot be."""
+    _check_number(f"{key}.threshold", survey.threshold, SMALLEST_FLOAT32)
+    for part in ("sources", "radii", "distances"):
+        values: list[Any] = getattr(survey, part)
+        if not values:
+            raise ParamsError(f"{key}.{part}", "an empty list", "at least one")
+        if part != "sources" and len(set(values)) < len(values):
+            raise ParamsError(f"{key}.{part}", str(values), "each once")
+    for at, radius in enumerate(survey.radii):
+        _check_number(f"{key}.radii[{at}]", radius, 0.0)
+
+
 def _check_names(names: list[tuple[str, str]]) -> None:
     """Refuse names that are no slugs, or stand twice under one key."""
     times = Counter(names)
     for key, name in names:
         if not is_slug(name):
-            raise ParamsError(key, f"the model name {name!r}", SLUG)
+            kind = "survey" if key == "survey" else "model"
+            raise ParamsError(key, f"the {kind} name {name!r}", SLUG)
+        if name == SURVEYS and key != "survey":
+            right = f"another: data/{SURVEYS} is for what surveys find"
+            raise ParamsError(key, f"the model name {name!r}", right)
         if times[key, name] > 1:
             raise ParamsError(key, f"the model {name!r} more than once", "each model once")
 
@@ -142,6 +186,7 @@ def _names(params: Params) -> Iterator[tuple[str, str]]:
     yield from (("fetch", name) for name in params.fetch)
     yield from (("cluster.discover", name) for name in params.cluster.discover)
     yield from (("cluster.discover_at", name) for name in params.cluster.discover_at)
+    yield from (("survey", name) for name in params.survey)
 
 
 def _check_number(key: str, value: float, least: float) -> None:
@@ -155,12 +200,16 @@ KINDS = {
     "`str`": "text",
     "`str | null`": "text",
     "`array`": "a list",
+    "`str | array | null`": "a list of revisions, or a pattern",
+    "`object | str`": "a source, or keys with values",
+    "`str | object`": "a source, or keys with values",
+    "`int | str`": "the name of a revision",
     "`object`": "keys with values",
 }
 """What msgspec calls a type -> what a person does."""
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": Params, "cluster": Cluster, "measure": Measure, "extract": Extract, "fetch": Source,
-    "draw": Draw,
+    "draw": Draw, "survey": Survey,
 }  # fmt: skip
 
 
@@ -171,13 +220,15 @@ def _explain(document: Any, message: str) -> ParamsError:
     found = document
     for name, index in re.findall(r"\.([\w-]+)|\[(\d+|\.\.\.)\]", path):
         if index == "...":  # msgspec does not say which value of a mapping it was
-            kind = float if keys[-1] == "discover_at" else Source
+            kind = {"discover_at": float, "survey": Survey}.get(keys[-1], Source)
             name = next(name for name, value in found.items() if not _fits(value, kind))
             index = ""
         keys.append(f"[{index}]" if index else name)
         found = found[int(index)] if index else found.get(name)
     key = ".".join(keys).replace(".[", "[")
     section = SECTIONS.get(keys[0] if keys else "", Params)
+    if section is Survey and "sources" in keys[2:]:
+        section = Sources
     if path.startswith("key`"):
         wrong = next(name for name in found if not isinstance(name, str))
         return ParamsError(key, f"the key {wrong!r}", "text as a key, in quotes if need be")
@@ -189,7 +240,10 @@ def _explain(document: Any, message: str) -> ParamsError:
         missing = what[what.index("missing") :].replace("required field", "key")
         return ParamsError(key, missing, "it to be given")
     wanted = what.partition(", got")[0].removeprefix("Expected ")
-    choices = get_args(get_type_hints(section).get(keys[-1])) if keys else ()
+    named = [name for name in keys if not name.startswith("[")]
+    choices = get_args(get_type_hints(section).get(named[-1])) if named else ()
+    if choices and keys[-1] not in named:  # of a list: what its values may be
+        choices = get_args(choices[0])
     if choices and isinstance(choices[0], str):
         wanted = f"one of {', '.join(choices)}"
     elif "out of range" in what:

@@ -9,15 +9,22 @@ from typing import Any, TypeVar
 import jinja2
 
 from core_tokens.errors import FileError
-from core_tokens.pictures import PICTURES, offline, specification
+from core_tokens.pictures import PICTURES, SURVEY_PICTURES, offline, specification
+from core_tokens.plot_files import Row
 from core_tokens.report.figures import PARTS, figures, structure
 from core_tokens.report.sides import MOST_ROWS, Side
+from core_tokens.report.surveys import Survey
+from core_tokens.report.surveys import figures as figures_of_survey
 
 Said = TypeVar("Said")
 
 
-def page(sides: Sequence[Side]) -> str:
-    """The report on some sides, beside each other where there are several.
+def page(sides: Sequence[Side], surveys: Sequence[Sequence[Survey]] = ()) -> str:
+    """The report on some sides, beside each other where there are several, and on surveys.
+
+    Args:
+        sides: models, or one at several revisions.
+        surveys: each at one revision or more.
 
     Raises:
         FileError: metrics of another version than this.
@@ -29,7 +36,7 @@ def page(sides: Sequence[Side]) -> str:
     template = environment.from_string(files.joinpath("page.html").read_text("utf-8"))
     labels = _labels(sides)
     shown = [name for name in PICTURES if any(name in side.plots for side in sides)]
-    data = {
+    data: dict[str, Any] = {
         "labels": labels,
         "pictures": {name: [_specification(name, side) for side in sides] for name in shown},
         "tables": {
@@ -37,8 +44,14 @@ def page(sides: Sequence[Side]) -> str:
             for name in ("halo", "core")
         },
     }
+    for at in surveys:
+        for name in SURVEY_PICTURES:
+            data["pictures"][_place(at[0], name)] = [
+                _drawn(name, survey.plots.get(name)) for survey in at
+            ]
     return template.render(
         labels=labels,
+        surveys=[_survey(at) for at in surveys],
         sides=sides,
         reference=[[other.model for other in sides].index(side.model) for side in sides]
         if len({side.revision.name for side in sides}) > 1
@@ -79,11 +92,36 @@ def _labels(sides: Sequence[Side]) -> list[str]:
 
 def _specification(name: str, side: Side) -> dict[str, Any] | None:
     """The picture of a side; the page brings the colours."""
-    if name not in side.plots:
+    return _drawn(name, side.plots.get(name))
+
+
+def _drawn(name: str, rows: Sequence[Row] | None) -> dict[str, Any] | None:
+    if not rows:
         return None
-    spec = specification(name, side.plots[name], "light")
+    spec = specification(name, rows, "light")
     del spec["config"]
     return spec
+
+
+def _survey(at: Sequence[Survey]) -> dict[str, Any]:
+    """What the page says of one survey, a column for each revision."""
+    name = at[0].name
+    alone = len(at) == 1
+    return {
+        "name": name,
+        "labels": [name if alone else survey.revision.name for survey in at],
+        "figures": _rows([figures_of_survey(survey) for survey in at]),
+        "pictures": [
+            (_place(at[0], picture), about)
+            for picture, about in SURVEY_PICTURES.items()
+            if any(picture in survey.plots for survey in at)
+        ],
+    }
+
+
+def _place(survey: Survey, picture: str) -> str:
+    """What a picture of a survey is called in the page."""
+    return f"{survey.name}-{picture}"
 
 
 def _checked(side: Side, say: Callable[[Side], Said]) -> Said:

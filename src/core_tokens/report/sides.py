@@ -89,6 +89,8 @@ def _flat(values: dict[str, Any], model: str, before: str = "") -> dict[str, str
     for key, value in values.items():
         if before in ("fetch.", "cluster.discover_at.") and key != model:
             continue
+        if before + key == "survey":  # has a section of its own
+            continue
         if isinstance(value, dict):
             flat |= _flat(value, model, f"{before}{key}.")
         elif not isinstance(value, list):

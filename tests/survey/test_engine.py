@@ -1,0 +1,231 @@
+import itertools
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dask.config
+import distributed
+import pytest
+
+from core_tokens.errors import CoreTokensError, FileError
+from core_tokens.parallel import cores
+from core_tokens.survey import engine
+from core_tokens.survey.engine import EngineError
+
+
+def double(item: int) -> int:
+    """What a worker does; an odd item ends in an error of one of three kinds."""
+    if item % 50 == 1:
+        raise FileError(f"item {item}", "nothing", "something")
+    if item % 50 == 2:
+        raise OSError(5, "Input/output error", f"item {item}")
+    if item % 50 == 3:
+        raise ValueError(item)
+    return 2 * item
+
+
+def check(outcomes: dict[int, Any], items: list[int]) -> None:
+    """One outcome for each item: a result, or the error it ended with, as it was raised."""
+    assert outcomes.keys() == set(range(len(items)))
+    for at, item in enumerate(items):
+        found = outcomes[at]
+        kind = {1: FileError, 2: OSError, 3: ValueError}.get(item % 50)
+        if kind is None:
+            assert found == 2 * item
+        else:
+            assert type(found) is kind
+    for at in (at for at, item in enumerate(items) if item % 50 == 1):
+        assert str(outcomes[at]) == f"item {items[at]}: found nothing; expected something"
+    for at in (at for at, item in enumerate(items) if item % 50 == 2):
+        assert (outcomes[at].strerror, outcomes[at].filename) == (
+            "Input/output error", f"item {items[at]}",
+        )  # fmt: skip
+
+
+def shuffled(count: int) -> list[int]:
+    items = list(range(count))
+    random.Random(0).shuffle(items)
+    return items
+
+
+# ---- in this process --------------------------------------------------------------------------
+
+
+def test_serially_each_item_has_an_outcome_in_its_turn() -> None:
+    items = shuffled(300)
+    found = list(engine.serially(double, items))
+    assert [at for at, _ in found] == list(range(300))
+    check(dict(found), items)
+
+
+def test_serially_each_item_is_tried_once_when_it_is_asked_for() -> None:
+    tried: list[int] = []
+    outcomes = engine.serially(tried.append, [1, 2, 3])
+    assert tried == []
+    assert next(outcomes) == (0, None)
+    assert tried == [1]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_serially_an_interrupt_is_no_outcome(error: type[BaseException]) -> None:
+    def work(_: int) -> None:
+        raise error
+
+    with pytest.raises(error):
+        list(engine.serially(work, [1]))
+
+
+def test_serially_no_items_have_no_outcomes() -> None:
+    assert list(engine.serially(double, [])) == []
+
+
+# ---- on a cluster of this machine -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+        with engine.client(None, 2, 300) as client:
+            yield client
+
+
+def test_on_a_cluster_each_item_has_an_outcome_whatever_the_order(there: Any) -> None:
+    items = shuffled(300)
+    assert len(items) > engine.AT_ONCE
+    check(dict(engine.results(there, double, items)), items)
+
+
+def test_no_outcome_comes_twice(there: Any) -> None:
+    found = [at for at, _ in engine.results(there, double, [7] * 300)]
+    assert sorted(found) == list(range(300))
+
+
+def test_no_items_have_no_outcomes(there: Any) -> None:
+    assert list(engine.results(there, double, [])) == []
+
+
+def test_each_worker_does_one_item_at_a_time_in_a_process_of_its_own(there: Any) -> None:
+    found = dict(engine.results(there, busy, list(range(12))))
+    spans: dict[int, list[tuple[float, float]]] = {}
+    for outcome in found.values():
+        assert isinstance(outcome, tuple), outcome
+        process, start, end = outcome
+        spans.setdefault(process, []).append((start, end))
+    assert os.getpid() not in spans
+    assert len(spans) <= 2
+    for some in spans.values():
+        ordered = sorted(some)
+        assert all(one[1] <= other[0] for one, other in itertools.pairwise(ordered))
+
+
+def busy(_: int) -> tuple[int, float, float]:
+    start = time.monotonic()
+    time.sleep(0.01)
+    return os.getpid(), start, time.monotonic()
+
+
+def test_a_worker_of_one_thread_uses_one_core(there: Any) -> None:
+    found = dict(engine.results(there, cores_of, [0, 0, 0]))
+    assert set(found.values()) == {1}
+
+
+def cores_of(_: int) -> int:
+    return cores()
+
+
+def test_an_item_that_failed_is_tried_again(there: Any, tmp_path: Any) -> None:
+    paths = [str(tmp_path / str(at)) for at in range(3)]
+    found = dict(engine.results(there, third_time, paths))
+    assert engine.RETRIES == 2
+    assert found == dict.fromkeys(range(3), 3)
+
+
+def third_time(path: str) -> int:
+    """How often it was tried; the first two times end in an error."""
+    with open(path, "a") as file:  # noqa: PTH123
+        file.write("x")
+    tries = os.path.getsize(path)  # noqa: PTH202
+    if tries < 3:
+        raise FileError(path, "something passing", "patience")
+    return tries
+
+
+@pytest.mark.parametrize(("threads", "resources", "share"), [(4, 2, 2), (3, 2, 1), (2, 4, 1)])
+def test_a_worker_of_many_matrices_shares_its_threads(
+    monkeypatch: pytest.MonkeyPatch, threads: int, resources: int, share: int
+) -> None:
+    class State:
+        total_resources = {engine.RESOURCE: resources}  # noqa: RUF012
+        nthreads = threads
+
+    class Worker:
+        state = State()
+
+    monkeypatch.setattr(distributed, "get_worker", Worker)
+    monkeypatch.setattr("core_tokens.parallel._available", lambda: 8)
+    assert engine._on_worker(cores_of, 0) == share
+    assert cores() == 8
+
+
+# ---- on one that is not there -----------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """A second is enough for a scheduler to answer."""
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        yield
+
+
+@pytest.mark.usefixtures("impatient")
+def test_no_scheduler_that_answers_is_an_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"  # nobody listens
+        with (
+            pytest.raises(EngineError, match=rf"^{address}: found no scheduler that answers"),
+            engine.client(address, None, 1),
+        ):
+            raise AssertionError("there is one")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("address", ["nowhere", "nosuch://127.0.0.1:1", "tcp://127.0.0.1:x"])
+def test_what_is_no_address_is_an_error_that_names_it(address: str) -> None:
+    with (
+        pytest.raises(EngineError, match=rf"^{address}: found no scheduler that answers"),
+        engine.client(address, None, 1),
+    ):
+        raise AssertionError("there is one")
+
+
+def test_without_dask_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with (
+        pytest.raises(EngineError, match=r"^a survey: found no Dask; expected pip install "),
+        engine.client(None, 1, 1),
+    ):
+        raise AssertionError("there is one")
+
+
+def test_workers_that_take_no_matrices_are_an_error_with_what_would_be_right() -> None:
+    class Scheduler:
+        address = "tcp://there:1"
+
+    class Client:
+        scheduler = Scheduler()
+
+        def scheduler_info(self, **_: Any) -> Any:
+            return {"workers": {"a": {"resources": {}}, "b": {"resources": {"GPU": 1}}}}
+
+    with pytest.raises(EngineError) as caught:
+        next(engine.results(Client(), double, [1]))
+    assert str(caught.value) == (
+        "tcp://there:1: found 2 workers without the resource 'matrix'; expected "
+        "`dask worker ADDRESS --resources matrix=1`"
+    )
+    assert isinstance(caught.value, CoreTokensError)
