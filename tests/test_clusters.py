@@ -220,3 +220,14 @@ def test_a_cluster_that_bfloat16_cannot_hold_has_nothing_around() -> None:
     found = check(matrix, 0.5)
     assert found.token_ids.tolist() == [0, 1]
     assert found.within is NOWHERE
+
+
+def test_what_is_around_need_not_be_counted() -> None:
+    values = np.random.default_rng(5).integers(-3, 4, (60, 3)) * 0.25
+    matrix = values.astype(BFLOAT16)
+    whole, less = (find_cluster(matrix, 0.3, around=around) for around in (True, False))
+    assert len(whole.token_ids)
+    assert whole.within is not NOWHERE
+    assert less.within is NOWHERE
+    assert less.token_ids.tolist() == whole.token_ids.tolist()
+    assert (less.nearest_outsider, less.vectors) == (whole.nearest_outsider, whole.vectors)

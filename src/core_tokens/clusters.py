@@ -54,6 +54,8 @@ def find_cluster(
     matrix: NDArray[Any],
     threshold: float,
     progress: Callable[[list[int]], Iterable[int]] = iter,
+    *,
+    around: bool = True,
 ) -> Clustering:
     """Find the connected component of "L2 distance < threshold" that holds the most tokens.
 
@@ -65,6 +67,7 @@ def find_cluster(
         matrix: float[vocab, dims], possibly mapped from a file; never copied whole.
         threshold: L2 distance in the units of the matrix, not included.
         progress: wraps the list of rows that are visited, to show how far it is.
+        around: whether to count the tokens around the origin, ``within``; else there are none.
     """
     few = sketch(matrix)
     groups = identical_rows(matrix, few=few)
@@ -95,7 +98,7 @@ def find_cluster(
         vectors=vectors,
         changed_rows=changed_rows(matrix),
         nearest_outsider=outsider,
-        within=_around(matrix, few, groups, token_ids),
+        within=_around(matrix, few, groups, token_ids) if around else NOWHERE,
     )
 
 

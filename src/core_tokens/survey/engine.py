@@ -6,11 +6,13 @@ of the network is known to whoever starts the workers.
 """
 
 import asyncio
+import ctypes
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 from core_tokens.errors import CoreTokensError
@@ -23,6 +25,8 @@ AT_ONCE = 256
 """Items that are known to the scheduler at a time, and no fewer than ``PER_PLACE`` for each
 matrix that may be in work: so the memory of both ends does not grow with the survey."""
 PER_PLACE = 4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""
 MEMORY = 2 << 30
 """Bytes that a worker of a local cluster should have for itself."""
 
@@ -211,7 +215,21 @@ def _on_worker(work: Callable[[Item], Result], item: Item) -> Result:
     """Do the work with this item's share of the worker's threads."""
     from distributed import get_worker
 
+    _keep_memory()
     state = get_worker().state
     places = int(state.total_resources.get(RESOURCE, 1))
     with limited_to(max(1, state.nthreads // max(1, places))):
         return work(item)
+
+
+@cache
+def _keep_memory() -> None:
+    """Let this process keep what it frees for the next array, as any process does by itself.
+
+    Dask starts workers with MALLOC_TRIM_THRESHOLD_ so low that every block of a matrix is given
+    back and asked for anew: the same work takes four times as long.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # of glibc
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the most there is
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 28)

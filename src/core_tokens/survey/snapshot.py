@@ -120,7 +120,7 @@ def snapshot(matrix: NDArray[Any], threshold: float) -> Snapshot:
         TensorError: not a matrix of floats, or a row of the cluster that bfloat16 cannot hold.
     """
     check_matrix(str(matrix.dtype), matrix.shape, "bfloat16")
-    found = find_cluster(matrix, threshold)
+    found = find_cluster(matrix, threshold, around=False)
     measured = measure(matrix, found.token_ids)
     sizes = found.groups.sizes
     shared = sizes[sizes > 1]
