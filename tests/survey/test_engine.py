@@ -246,6 +246,6 @@ def new_pages(_: int) -> int:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library")
 def test_a_worker_keeps_the_memory_of_one_block_for_the_next() -> None:
     with engine.client(None, 1, 4) as there:
-        found = [result for _, result in engine.results(there, new_pages, [0, 1, 2, 3])]
+        found = [int(str(pages)) for _, pages in engine.results(there, new_pages, [0, 1, 2, 3])]
     # Of 256 pages each; not all in the first, since the thread may just have got its heap.
     assert min(found) < 200
