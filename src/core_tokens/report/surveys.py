@@ -63,7 +63,8 @@ def figures(survey: Survey) -> dict[str, str]:
 
 
 def _figures(metrics: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    checkpoints, core, jaccard = (metrics[part] for part in ("checkpoints", "core", "jaccard"))
+    checkpoints, core = (metrics[part] for part in ("checkpoints", "core"))
+    jaccard = metrics.get("jaccard", {})
     failed = f", {checkpoints['failed']:,} failed" if checkpoints["failed"] else ""
     yield "checkpoints", f"{checkpoints['total']:,}{failed}"
     yield "with a cluster", f"{checkpoints['with_cluster']:,}"
@@ -71,12 +72,14 @@ def _figures(metrics: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "core", f"within {core['radius']:g} ({ruler}), the cluster below {metrics['threshold']:g}"
     yield "tokens that entered the core", f"{core['entered']:,}"
     yield "tokens that left it", f"{core['left']:,}"
-    yield "first and last core", f"{100 * jaccard['first_and_last']:.1f}% in common"
-    yield (
-        "neighbouring cores",
-        f"{100 * jaccard['neighbours_mean']:.1f}% in common on average, "
-        f"{100 * jaccard['neighbours_min']:.1f}% at least",
-    )
+    if "first_and_last" in jaccard:
+        yield "first and last core", f"{100 * jaccard['first_and_last']:.1f}% in common"
+    if "neighbours_mean" in jaccard:
+        yield (
+            "neighbouring cores",
+            f"{100 * jaccard['neighbours_mean']:.1f}% in common on average, "
+            f"{100 * jaccard['neighbours_min']:.1f}% at least",
+        )
     for size, largest in metrics["largest"].items():
         first, last = (metrics[end][size] for end in ("first", "last"))
         yield (

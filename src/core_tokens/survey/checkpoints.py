@@ -6,8 +6,9 @@ many matrices. What is missing or broken is for whoever reads it: one line of th
 
 import glob
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -21,8 +22,10 @@ REV = "{rev}"
 WILD = re.compile(r"[*?\[]")
 STEPS = "steps"
 """The tensor or dataset beside many matrices that says at which step of training each was kept."""
+INTEGERS = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8")
 NUMBERED = re.compile(
-    r"(?:steps?|iter(?:ation)?s?|checkpoints?|ckpts?|epochs?|updates?)[-_=]?(\d{1,18})(?![\da-z])",
+    r"(?<![a-z])(?:steps?|iter(?:ation)?s?|checkpoints?|ckpts?|epochs?|updates?)"
+    r"[-_=]?(\d{1,18})(?![\da-z]|\.\d)",
     re.I,
 )
 """How names say at which step of training a checkpoint was kept."""
@@ -51,7 +54,8 @@ class Checkpoint:
     @property
     def path(self) -> str:
         """Of a file or folder, as it was given."""
-        return self.name if self.index is None else self.name.rpartition("[")[0]
+        name = self.name.removesuffix(f"#{self.tensor or self.which}")
+        return name.removesuffix(f"[{self.index}]")
 
 
 def expand(given: Sequence[str | Sources], where: str) -> list[Checkpoint]:
@@ -71,13 +75,20 @@ def expand(given: Sequence[str | Sources], where: str) -> list[Checkpoint]:
         one = each if isinstance(each, Sources) else Sources(each)
         for checkpoint in _expanded(one, f"{where}[{at}]"):
             found.setdefault(checkpoint)
-    return list(found)
+    times = Counter(checkpoint.name for checkpoint in found)
+    return [_told_apart(each) if times[each.name] > 1 else each for each in found]
 
 
-def natural(text: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers in text by their value."""
+def _told_apart(checkpoint: Checkpoint) -> Checkpoint:
+    """One of several matrices of the same file or model, by which it is."""
+    which = checkpoint.tensor or checkpoint.which
+    return replace(checkpoint, name=f"{checkpoint.name}#{which}")
+
+
+def natural(text: str) -> tuple[list[tuple[int, str]], str]:
+    """A key that sorts numbers in text by their value; step1 and step01 are told apart."""
     parts = re.split(r"(\d+)", text)
-    return [(int(part), "") if nth % 2 else (0, part) for nth, part in enumerate(parts)]
+    return [(int(part), "") if nth % 2 else (0, part) for nth, part in enumerate(parts)], text
 
 
 def shown(name: str) -> str:
@@ -87,11 +98,9 @@ def shown(name: str) -> str:
 
 def step_in(name: str) -> int | None:
     """The step of training that a name speaks of; the last, if there are several."""
-    last = name.rpartition("@")[2].rpartition("/")[2]
-    if last.isdecimal() and len(last) <= 18:
-        return int(last)
-    steps = NUMBERED.findall(name)
-    return int(steps[-1]) if steps else None
+    numbers = [part for part in name.split("/") if re.fullmatch(r"\d{1,18}", part)]
+    found = NUMBERED.findall(name) or numbers
+    return int(found[-1]) if found else None
 
 
 def _expanded(one: Sources, where: str) -> Iterator[Checkpoint]:
@@ -106,11 +115,12 @@ def _expanded(one: Sources, where: str) -> Iterator[Checkpoint]:
         source = sources.parse(one.source, f"params.yaml: {where}")
         yield Checkpoint(one.source, None, source)
         return
-    if re.match(r"[\w+.-]+:/", one.source) or not one.source:
+    if re.match(r"(hf|replica):|[\w+.-]+:/", one.source) or not one.source:
         raise ParamsError(where, repr(one.source), f"{sources.FORMS}, or a pattern of paths")
     if WILD.search(one.source) and not Path(one.source).exists():
         pattern = str(sources.path_of(one.source))
-        paths = sorted(glob.glob(pattern, recursive=True), key=natural)  # noqa: PTH207 - may be absolute
+        found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - may be absolute
+        paths = sorted(found, key=natural)
         if not paths:
             raise ParamsError(where, f"{one.source!r}, which matches nothing here", "a path")
     else:
@@ -151,7 +161,7 @@ def _at_the_hub(one: Sources, where: str) -> Iterator[Checkpoint]:
 
 
 def _of_model(source: sources.Model, one: Sources) -> Checkpoint:
-    return Checkpoint(str(source), step_in(str(source)), source, one.tensor, one.which)
+    return Checkpoint(str(source), step_in(source.revision or ""), source, one.tensor, one.which)
 
 
 def _in_path(path: str, one: Sources) -> Iterator[Checkpoint]:
@@ -166,11 +176,11 @@ def _in_path(path: str, one: Sources) -> Iterator[Checkpoint]:
     except (CoreTokensError, OSError):  # will be said when it is to be read
         found = None, None, one.tensor
     many, steps, tensor = found
-    if many is None:
+    if not many:
         yield Checkpoint(name, step_in(name), source, tensor, one.which)
         return
     for index in range(many):
-        step = steps[index] if steps else index
+        step = steps[index] if steps else None
         yield Checkpoint(f"{name}[{index}]", step, source, tensor, one.which, index)
 
 
@@ -193,6 +203,7 @@ def _matrices(path: Path, tensor: str | None) -> tuple[int | None, list[int] | N
         return None, None, tensor
     many = there[name].shape[0]
     steps = None
-    if STEPS in there and (there[STEPS].dtype, there[STEPS].shape) == ("I64", (many,)):
-        steps = tensors.read(path, {STEPS: ("I64", (many,))})[STEPS].tolist()
+    if STEPS in there and there[STEPS].dtype in INTEGERS and there[STEPS].shape == (many,):
+        steps = tensors.read(path, {STEPS: ("|".join(INTEGERS), (many,))})[STEPS].tolist()
+        steps = steps if max(steps, default=0) < 1 << 63 else None
     return many, steps, name

@@ -9,6 +9,8 @@ import asyncio
 import ctypes
 import logging
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ matrix that may be in work: so the memory of both ends does not grow with the su
 PER_PLACE = 4
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
+PATIENCE = 15.0
+"""Seconds without a worker after which a line says what is waited for."""
 MEMORY = 2 << 30
 """Bytes that a worker of a local cluster should have for itself."""
 
@@ -60,16 +64,17 @@ def client(scheduler: str | None, workers: int | None, items: int) -> Iterator[A
             "a survey", "no Dask", "pip install -c constraints.txt -e '.[survey]'"
         ) from error
     _silence()
-    address = scheduler or dask.config.get("scheduler-address", None)
+    address = scheduler or (None if workers else dask.config.get("scheduler-address", None))
     if address:
         with _connected(address) as there:
             yield there
         return
     most = workers or max(1, min(cores(), MEMORY_LIMIT // MEMORY))
+    count = max(1, min(most, items))
     # Pages of mapped files, which Dask would count, are the system's to keep or drop.
     # A page of the cluster's is served even if none is asked for; then at a port that may be taken.
     with distributed.LocalCluster(
-        n_workers=max(1, min(most, items)), threads_per_worker=1, resources={RESOURCE: 1},
+        n_workers=count, threads_per_worker=max(1, cores() // count), resources={RESOURCE: 1},
         memory_limit=0, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
         preload=[__name__],
     ) as cluster, distributed.Client(cluster, set_as_default=False) as there:  # fmt: skip
@@ -93,9 +98,10 @@ def results(
     """
     from distributed import as_completed
 
-    places = _places(there)
     address = there.scheduler.address
-    window = max(AT_ONCE, PER_PLACE * places)
+    gone = EngineError(
+        address, "a scheduler that is gone", "it again: what is done is kept, and taken up"
+    )
     waiting = iter(range(len(items)))
     position: dict[Any, int] = {}
 
@@ -109,18 +115,18 @@ def results(
         position[future.key] = at
         return future
 
-    gone = EngineError(
-        address, "a scheduler that is gone", "it again: what is done is kept, and taken up"
-    )
     try:
+        window = max(AT_ONCE, PER_PLACE * _wait_for_places(there))
         first = [future for _ in range(min(window, len(items))) if (future := submit())]
-        for future in (done := as_completed(first, loop=there.loop)):
+        for nth, future in enumerate(done := as_completed(first, loop=there.loop)):
             if future.status == "lost":  # with its worker, before it got here: it is done again
                 done.add(future)
                 continue
             yield position.pop(future.key), _outcome(future)
             future.release()
-            if another := submit():
+            if nth % AT_ONCE == AT_ONCE - 1:  # workers may have joined
+                window = max(window, PER_PLACE * _places(there)[1])
+            while len(position) < window and (another := submit()):
                 done.add(another)
     except (CancelledError, TimeoutError, OSError) as error:
         raise gone from error
@@ -198,17 +204,29 @@ def _outcome(future: Any) -> Any:
         return error
 
 
-def _places(there: Any) -> int:
-    """How many matrices may be in work on the workers that are there (EngineError: none)."""
+def _places(there: Any) -> tuple[int, int]:
+    """How many workers there are, and how many matrices may be in work on them."""
     workers = there.scheduler_info(n_workers=-1)["workers"].values()
-    places = sum(int(worker["resources"].get(RESOURCE, 0)) for worker in workers)
-    if workers and not places:
-        raise EngineError(
-            there.scheduler.address,
-            f"{len(workers)} workers without the resource {RESOURCE!r}",
-            f"`dask worker ADDRESS --resources {RESOURCE}=1`",
-        )
-    return places
+    return len(workers), sum(int(each["resources"].get(RESOURCE, 0)) for each in workers)
+
+
+def _wait_for_places(there: Any) -> int:
+    """How many matrices may be in work, once there are workers (EngineError: none takes any)."""
+    told_at = time.monotonic() + PATIENCE
+    right = f"`dask worker {there.scheduler.address} --resources {RESOURCE}=1`"
+    while True:
+        workers, places = _places(there)
+        if places:
+            return places
+        if workers:
+            found = f"{workers} workers without the resource {RESOURCE!r}"
+            raise EngineError(there.scheduler.address, found, right)
+        if there.status != "running":
+            raise TimeoutError
+        if time.monotonic() >= told_at:
+            print(f"waiting for workers: {right}", file=sys.stderr)
+            told_at = float("inf")
+        time.sleep(0.1)
 
 
 def _on_worker(work: Callable[[Item], Result], item: Item) -> Result:

@@ -67,14 +67,19 @@ def examine(checkpoint: Checkpoint, question: Question) -> Outcome:
     store = Store(question.store)
     try:
         found = matrices.find(checkpoint)
-        if found.identity and _is_kept(store, key := _key(found.identity, question)):
+        seen = _key(("seen", *found.stamp), question) if found.stamp else ""
+        key = _key(found.identity, question) if found.identity else store.alias(seen) or ""
+        if key and _is_kept(store, key):
             return Outcome(key, found.file, reused=True)
         matrix, dtype, sha256 = found.load()
         known = found.vocabulary(len(matrix))
         if not found.identity:
             shape = map(str, matrix.shape)
             identity = (sha256, dtype, *shape, found.tensor, known.name)
-            if _is_kept(store, key := _key(identity, question)):
+            key = _key(identity, question)
+            if _is_kept(store, key):
+                _check_still(checkpoint, found)
+                store.set_alias(seen, key)
                 return Outcome(key, found.file, reused=True)
         with in_files(W=(checkpoint.name, found.tensor)):
             taken = snapshot(matrix, question.threshold)
@@ -92,8 +97,16 @@ def examine(checkpoint: Checkpoint, question: Question) -> Outcome:
         bytes=matrix.nbytes,
         seconds=time.monotonic() - start,
     )
+    _check_still(checkpoint, found)
     store.write(key, record.to_bytes(record.record(taken, about)))
+    store.set_alias(seen, key)
     return Outcome(key, found.file)
+
+
+def _check_still(checkpoint: Checkpoint, found: matrices.Found) -> None:
+    """Refuse files that have changed while they were read (FileError)."""
+    if found.stamp and matrices.find(checkpoint).stamp != found.stamp:
+        raise FileError(str(checkpoint.source), "a file that changed", "one that keeps still")
 
 
 def explained(checkpoint: Checkpoint, error: BaseException) -> str:

@@ -87,7 +87,8 @@ def _steps(kept: Any, many: int) -> list[int] | None:
     if getattr(kept, "shape", None) != (many,) or kept.dtype.kind not in "iuf":
         return None
     numbers = kept[()]
-    return [int(step) for step in numbers] if (abs(numbers) < 2.0**63).all() else None
+    whole = (abs(numbers) < 2.0**63).all() and (numbers == np.trunc(numbers)).all()
+    return [int(step) for step in numbers] if whole else None
 
 
 def _opened(path: Path) -> Any:
@@ -112,7 +113,7 @@ def _dataset(path: Path, file: Any, dataset: str | None, steps: str) -> tuple[st
     there: dict[str, Any] = {}
 
     def note(name: str | bytes, item: Any) -> None:  # bytes where they are no UTF-8
-        if hasattr(item, "ndim"):
+        if getattr(item, "shape", None) is not None:  # a dataset, and not an empty one
             there[os.fsdecode(name)] = item
 
     file.visititems(note)

@@ -39,11 +39,18 @@ class Overlap:
 
     Attributes:
         both: tokens in both.
-        either: tokens in one of them at least.
+        one: tokens in the one.
+        other: tokens in the other.
     """
 
     both: int
-    either: int
+    one: int
+    other: int
+
+    @property
+    def either(self) -> int:
+        """Tokens in one of them at least."""
+        return self.one + self.other - self.both
 
     @property
     def jaccard(self) -> float | None:
@@ -100,24 +107,36 @@ def overlap(one: Members, other: Members) -> Overlap | None:
     """
     if same_vocabulary(one, other):
         both = len(np.intersect1d(one.core_ids, other.core_ids, assume_unique=True))
-        return Overlap(both, int(one.core.sum() + other.core.sum()) - both)
+        return Overlap(both, int(one.core.sum()), int(other.core.sum()))
     if one.texts is None or other.texts is None:
         return None
     here, there = ({name for name, core in zip(names_of(each), each.core, strict=True) if core}
                    for each in (one, other))  # fmt: skip
-    return Overlap(len(here & there), len(here | there))
+    return Overlap(len(here & there), len(here), len(there))
+
+
+def comparable(members: Sequence[Members]) -> list[int]:
+    """The positions of the most that can be compared: with known text, or of one vocabulary.
+
+    Of equally many those with known text, then the first.
+    """
+    alike: dict[tuple[str, int], list[int]] = {}
+    for at, each in enumerate(members):
+        alike.setdefault((each.vocabulary, each.rows), []).append(at)
+    known = [at for at, each in enumerate(members) if each.texts is not None]
+    return max([known, *alike.values()], key=len)
 
 
 def bands(members: Sequence[Members]) -> list[Band]:
     """Tokens by their history over some checkpoints, in the order in which they first come.
 
-    Of those that come together the ones that stay longest are first, then the more numerous. Of
-    different vocabularies whose text is unknown there is no history: the list is empty.
+    Of those that come together the ones that stay longest are first, then the more numerous.
+
+    Args:
+        members: that can be compared, see ``comparable``.
     """
     if all(same_vocabulary(members[0], each) for each in members[1:]):
         named: list[list[Hashable]] = [each.token_ids.tolist() for each in members]
-    elif any(each.texts is None for each in members):
-        return []
     else:
         named = [names_of(each) for each in members]
     states: dict[Hashable, bytearray] = {}

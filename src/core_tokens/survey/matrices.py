@@ -46,6 +46,8 @@ class Found(NamedTuple):
         file: in which it lies.
         tensor: its name there.
         identity: what tells its bytes from all others; empty if only they can.
+        stamp: what changes with the files, so that they need not be read to be known again: path,
+            size and time; empty if there are none.
         load: reads it: the matrix, float[vocab, dims], the safetensors name of its dtype, and the
             sha256 of its bytes.
         vocabulary: of so many rows.
@@ -55,6 +57,7 @@ class Found(NamedTuple):
     file: str
     tensor: str
     identity: tuple[str, ...]
+    stamp: tuple[str, ...]
     load: Callable[[], tuple[Matrix, str, str]]
     vocabulary: Callable[[int], Vocabulary]
 
@@ -68,28 +71,40 @@ def find(checkpoint: Checkpoint) -> Found:
     """
     source = checkpoint.source
     if isinstance(source, sources.Replica):
-        return Found("", "", "W", (), partial(_made, source.name), lambda _: UNKNOWN)
+        return Found("", "", "W", (), (), partial(_made, source.name), lambda _: UNKNOWN)
     if isinstance(source, sources.Model):
         at = sources.pinned(source)
         files = sources.files_of(at)
         place = locate(files, checkpoint.tensor, checkpoint.which)
         identity = (at.repo, str(at.revision), place.file, place.key)
         load = partial(_streamed, files, place)
-        return Found(str(at.revision), place.file, place.key, identity, load, _of(files))
+        return Found(str(at.revision), place.file, place.key, identity, (), load, _of(files))
     if not source.exists():
         raise FileError(source, "no such file or folder", "a checkpoint, or a file of many")
     folder = Folder(source)
     if hdf5.is_hdf5(source):
         name = checkpoint.tensor or ""
         load = partial(_from_hdf5, source, name, checkpoint.index)
-        return Found("", shown(source.name), shown(name), (), load, _of(folder))
+        stamp = _stamp(folder, source, name, str(checkpoint.index))
+        return Found("", shown(source.name), shown(name), (), stamp, load, _of(folder))
     if checkpoint.index is None:
         place = locate(folder, checkpoint.tensor, checkpoint.which)
     else:
         place = _one_of_many(source, str(checkpoint.tensor), checkpoint.index)
     path = folder.folder / place.file
     load = partial(_mapped, path, place)
-    return Found("", shown(place.file), place.key, (), load, _of(folder))
+    stamp = _stamp(folder, path, place.key, str(place.entry), str(place.entry.offset))
+    return Found("", shown(place.file), place.key, (), stamp, load, _of(folder))
+
+
+def _stamp(folder: Folder, path: Path, *which: str) -> tuple[str, ...]:
+    """A file, and the tokenizer beside it, as the system knows them."""
+    found = list(which)
+    for each in (path, folder.folder / TOKENIZER):
+        if each.exists():
+            status = each.stat()
+            found += [shown(str(each)), str(status.st_size), str(status.st_mtime_ns)]
+    return tuple(found)
 
 
 def _one_of_many(path: Path, name: str, index: int) -> Place:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import numpy as np
 
@@ -42,10 +42,12 @@ def survey_schema(distances: Sequence[str]) -> pa.Schema:
     named = {"checkpoint": pa.int32(), "source": pa.string(), "step": pa.int64(),
              "commit": pa.string(), "file": pa.string(), "tensor": pa.string(),
              "sha256": pa.string(), "dtype": pa.string(), "bytes": pa.int64()}  # fmt: skip
-    kinds = {int: pa.int64(), float: pa.float64()}
-    numbers = {field.name: kinds[field.type] for field in fields(Figures)}  # type: ignore[index]
+    kinds = {"int": pa.int64(), "float": pa.float64()}
+    types = {name: kind.__name__ if isinstance(kind, type) else str(kind)
+             for name, kind in get_type_hints(Figures).items()}  # fmt: skip
+    numbers = {name: kinds[kind.partition(" ")[0]] for name, kind in types.items()}
     counts = {f"{count}_{ruler}": pa.int64() for ruler in distances for count in COUNTS}
-    return pa.schema({**named, **numbers, "radius": pa.float32(), **counts, "error": pa.string()})
+    return pa.schema({**named, **numbers, "radius": pa.float64(), **counts, "error": pa.string()})
 
 
 def membership_schema(distances: Sequence[str]) -> pa.Schema:

@@ -13,16 +13,14 @@ import xxhash
 from numpy.typing import NDArray
 
 from core_tokens import tensors
-from core_tokens.bits import BFLOAT16
 from core_tokens.errors import FileError
 from core_tokens.survey.snapshot import Figures, Snapshot
 from core_tokens.vocabulary import Token
 
-ARRAYS = ("token_ids", "vector_of_token", "vectors", "populations", "distance_ulp",
-          "distance_steps", "distance_l2")  # fmt: skip
-"""Of ``Measurements``, by the names of measurements.safetensors."""
+ARRAYS = ("token_ids", "vector_of_token", "distance_ulp", "distance_steps", "distance_l2")
+"""Of ``Measurements``, by the names of measurements.safetensors: all that a radius needs."""
 KEY = "survey"
-DTYPES = {"I64": np.dtype(np.int64), "F32": np.dtype(np.float32), "BF16": BFLOAT16}
+DTYPES: dict[str, np.dtype[Any]] = {"I64": np.dtype(np.int64), "F32": np.dtype(np.float32)}
 NOT_WHOLE = (
     msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
 )  # fmt: skip
@@ -103,11 +101,10 @@ def from_bytes(where: str, content: bytes) -> Record:
 
 def _check(arrays: Mapping[str, NDArray[Any]], about: About) -> None:
     """Refuse arrays that do not fit each other (ValueError)."""
-    tokens, vectors = len(arrays["token_ids"]), len(arrays["populations"])
+    tokens, vectors = len(arrays["token_ids"]), about.figures.cluster_vectors
     shapes = dict.fromkeys(ARRAYS, (vectors,)) | {
         "token_ids": (tokens,),
         "vector_of_token": (tokens,),
-        "vectors": (vectors, about.figures.dims),
     }
     if any(arrays[name].shape != shape for name, shape in shapes.items()):
         raise ValueError("arrays that do not fit each other")

@@ -161,7 +161,7 @@ def _sizes(
     return {
         "cluster_tokens": figures.cluster_tokens,
         "cluster_vectors": figures.cluster_vectors,
-        "r90_tokens": figures.r90_tokens,
+        "r90_tokens": figures.r90_tokens or 0.0,
         **{
             tables.core_size(ruler, radius): len(core.token_ids)
             for ruler, some in cores.items()
@@ -175,15 +175,17 @@ def _drawn(
 ) -> dict[tuple[str, str], float]:
     """What the picture of sizes shows of one checkpoint."""
     figures = found.about.figures
-    return {
+    sizes: dict[tuple[str, str], float] = {
         ("tokens", "cluster"): figures.cluster_tokens,
         **{
             ("tokens", tables.said(tables.core_size(ruler, radius))): len(core.token_ids)
             for radius, core in zip(radii, cores, strict=True)
         },
         ("distinct vectors", "cluster"): figures.cluster_vectors,
-        ("radius of 90%, in ulp", "cluster"): figures.r90_tokens,
     }
+    if figures.r90_tokens is not None:
+        sizes["radius of 90%, in ulp", "cluster"] = figures.r90_tokens
+    return sizes
 
 
 def _named(checkpoints: Sequence[Checkpoint], some: set[int]) -> list[tuple[str, int | None]]:

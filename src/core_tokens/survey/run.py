@@ -94,5 +94,6 @@ def _ending(error: BaseException) -> BaseException:
 
 def _failure(checkpoint: Checkpoint, error: BaseException) -> str:
     if type(error).__name__ == "KilledWorker":
-        return f"{checkpoint.name}: found workers that died over it; expected enough memory"
+        found = "workers that died over it; expected memory, and a file that keeps still"
+        return f"{checkpoint.name}: found {found}"
     return explained(checkpoint, error)

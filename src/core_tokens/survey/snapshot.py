@@ -3,7 +3,7 @@
 No radius is needed yet: what is kept of a checkpoint serves for every radius.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ BLOCK_ROWS = 1 << 10
 
 @dataclass(frozen=True)
 class Figures:
-    """The numbers of one checkpoint; those that need a cluster are 0, or -1, where there is none.
+    """The numbers of one checkpoint; what needs a cluster is None where there is none.
 
     Attributes:
         vocabulary: rows of the matrix.
@@ -42,7 +42,7 @@ class Figures:
         cluster_vectors: its distinct vectors in bfloat16.
         stored_vectors: its distinct vectors as stored.
         changed_tokens: those of its tokens whose row rounding to bfloat16 changed.
-        nearest_outsider_l2: L2 distance to the nearest token outside.
+        nearest_outsider_l2: L2 distance to the nearest token outside; None if all are inside.
         origin_token: the first token of the most populated vector, the Big One.
         origin_population: its tokens.
         origin_norm: its Euclidean norm.
@@ -78,19 +78,19 @@ class Figures:
     cluster_vectors: int
     stored_vectors: int
     changed_tokens: int
-    nearest_outsider_l2: float
-    origin_token: int
+    nearest_outsider_l2: float | None
+    origin_token: int | None
     origin_population: int
-    origin_norm: float
-    ulp: float
-    distance_ulp_max: float
-    distance_steps_max: int
-    distance_l2_max: float
-    r90_tokens: float
-    r90_vectors: float
-    gap_at: int
-    constant_dimensions: int
-    varying_dimensions: int
+    origin_norm: float | None
+    ulp: float | None
+    distance_ulp_max: float | None
+    distance_steps_max: int | None
+    distance_l2_max: float | None
+    r90_tokens: float | None
+    r90_vectors: float | None
+    gap_at: int | None
+    constant_dimensions: int | None
+    varying_dimensions: int | None
     face_edges: int
     face_isolated: int
     face_components: int
@@ -99,6 +99,14 @@ class Figures:
     linf_isolated: int
     linf_components: int
     linf_largest: int
+
+
+NEEDS_CLUSTER = (
+    "nearest_outsider_l2", "origin_token", "origin_norm", "ulp", "distance_ulp_max",
+    "distance_steps_max", "distance_l2_max", "r90_tokens", "r90_vectors", "gap_at",
+    "constant_dimensions", "varying_dimensions",
+)  # fmt: skip
+"""Figures that are no number where there is no cluster; counts are 0."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,7 @@ def snapshot(matrix: NDArray[Any], threshold: float) -> Snapshot:
     shared = sizes[sizes > 1]
     origin = measured.origin
     of_origin = measured.token_ids[measured.vector_of_token == origin]
+    outside = len(matrix) - len(found.token_ids)
     near = shells(measured.distance_ulp, measured.populations)
     values = diversity(measured.vectors)
     lattice = adjacency(measured.vectors, measured.populations)
@@ -143,11 +152,11 @@ def snapshot(matrix: NDArray[Any], threshold: float) -> Snapshot:
         cluster_vectors=len(measured.vectors),
         stored_vectors=found.vectors,
         changed_tokens=measured.changed_tokens,
-        nearest_outsider_l2=number(found.nearest_outsider),
-        origin_token=int(of_origin[0]) if len(of_origin) else -1,
+        nearest_outsider_l2=number(found.nearest_outsider) if outside else None,
+        origin_token=int(of_origin[0]) if len(of_origin) else None,
         origin_population=len(of_origin),
-        origin_norm=number(norm(measured.vectors[origin])) if len(of_origin) else 0.0,
-        ulp=2.0**measured.ulp_exponent if len(of_origin) else 0.0,
+        origin_norm=number(norm(measured.vectors[origin])) if len(of_origin) else None,
+        ulp=2.0**measured.ulp_exponent,
         distance_ulp_max=number(measured.distance_ulp.max(initial=0)),
         distance_steps_max=int(measured.distance_steps.max(initial=0)),
         distance_l2_max=number(measured.distance_l2.max(initial=0)),
@@ -159,6 +168,9 @@ def snapshot(matrix: NDArray[Any], threshold: float) -> Snapshot:
         **_graph("face", lattice.face),
         **_graph("linf", lattice.linf),
     )
+    if not len(of_origin):
+        blank: dict[str, Any] = dict.fromkeys(NEEDS_CLUSTER)
+        figures = replace(figures, **blank)
     return Snapshot(measured, figures)
 
 

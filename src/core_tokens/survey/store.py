@@ -84,22 +84,42 @@ class Store:
 
     def read(self, key: str) -> bytes | None:
         """What is kept under a key, None if nothing is (StoreError: it cannot be told)."""
+        return self._read(self._path(key))
+
+    def write(self, key: str, content: bytes) -> None:
+        """Keep something under a key: as a whole, or not at all (StoreError)."""
+        self._write(self._path(key), content)
+
+    def _read(self, path: str) -> bytes | None:
         with self._explained("read"):
             try:
-                content: bytes = self._files.cat_file(self._path(key))
+                content: bytes = self._files.cat_file(path)
             except FileNotFoundError:
                 return None
         return content
 
-    def write(self, key: str, content: bytes) -> None:
-        """Keep something under a key: as a whole, or not at all (StoreError)."""
-        path = self._path(key)
-        temporary = f"{path.rpartition('/')[0]}/.{key}.{os.urandom(4).hex()}.tmp"
+    def _write(self, path: str, content: bytes) -> None:
+        folder, _, name = path.rpartition("/")
+        temporary = f"{folder}/.{name}.{os.urandom(4).hex()}.tmp"
         with self._explained("written"):
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._files.makedirs(folder, exist_ok=True)
             with self._removed_on_error(temporary):
                 self._files.pipe_file(temporary, content)
                 self._files.mv(temporary, path)
+
+    def alias(self, name: str) -> str | None:
+        """The key that ``set_alias`` kept under a name, None if it kept none (StoreError)."""
+        content = self._read(self._path(name, "key")) if name else None
+        key = (content or b"").decode("ascii", "replace")
+        return key if re.fullmatch(r"[0-9a-f]{64}", key) else None
+
+    def set_alias(self, name: str, key: str) -> None:
+        """Keep a key under another, by which it is found without what it is made of (StoreError).
+
+        An empty name is none.
+        """
+        if name:
+            self._write(self._path(name, "key"), key.encode())
 
     @contextmanager
     def _removed_on_error(self, path: str) -> Iterator[None]:
@@ -111,8 +131,8 @@ class Store:
                 self._files.rm_file(path)
             raise
 
-    def _path(self, key: str) -> str:
-        return f"{self._root}/{key[:2]}/{key}.safetensors"
+    def _path(self, key: str, kind: str = "safetensors") -> str:
+        return f"{self._root}/{key[:2]}/{key}.{kind}"
 
     @contextmanager
     def _explained(self, done: str) -> Iterator[None]:

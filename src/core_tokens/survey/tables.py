@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
-from core_tokens.survey.histories import Members, bands, overlap
+from core_tokens.survey.histories import Members, bands, comparable, overlap
 from core_tokens.tables import Metrics, csv_text, number, plain
 
 COLUMNS = {
@@ -96,8 +97,8 @@ class Totals:
         if self._before is not None:
             common = overlap(self._before, members)
             if common is not None:
-                self.entered += int(members.core.sum()) - common.both
-                self.left += int(self._before.core.sum()) - common.both
+                self.entered += common.other - common.both
+                self.left += common.one - common.both
                 if common.jaccard is not None:
                     self.shared.append(common.jaccard)
         self._before = members
@@ -106,7 +107,13 @@ class Totals:
         """survey.json: whole numbers, shares and radii, for ``dvc metrics diff``."""
         ends = None
         if self._first is not None and self._before is not None:
-            ends = overlap(self._first, self._before)
+            ends = overlap(self._first, self._before) if self.succeeded > 1 else None
+        jaccard = {}
+        if ends is not None and ends.jaccard is not None:
+            jaccard["first_and_last"] = ends.jaccard
+        if self.shared:
+            jaccard["neighbours_mean"] = float(np.mean(self.shared))
+            jaccard["neighbours_min"] = min(self.shared)
         return {
             "checkpoints": {
                 "failed": self.failed,
@@ -124,11 +131,7 @@ class Totals:
             "first": dict(self.first),
             "last": dict(self.last),
             "largest": dict(self.largest),
-            "jaccard": {
-                "first_and_last": (ends.jaccard if ends else None) or 0.0,
-                "neighbours_mean": float(np.mean(self.shared)) if self.shared else 0.0,
-                "neighbours_min": min(self.shared, default=0.0),
-            },
+            **({"jaccard": jaccard} if jaccard else {}),
         }
 
 
@@ -150,9 +153,10 @@ def places(steps: Sequence[int | None]) -> list[float]:
 
 def labels(points: Sequence[tuple[str, int | None]]) -> list[str]:
     """What checkpoints are called below a picture: their step, or what tells their names apart."""
-    if all(step is not None for _, step in points):
-        return [str(step) for _, step in points]
-    parts = [re.split(r"(?<=[/@])", name) for name, _ in points]
+    steps = [step for _, step in points if step is not None]
+    if len(steps) == len(points) and all(one < other for one, other in pairwise(steps)):
+        return [str(step) for step in steps]
+    parts = [re.split(r"(?<=[/@])|(?=\[)", name) for name, _ in points]
     start = _shared(parts)
     end = _shared([each[start:][::-1] for each in parts])
     return ["".join(each[start : len(each) - end]).rstrip("/@") for each in parts]
@@ -180,8 +184,13 @@ def sizes_table(points: Sequence[Point]) -> str:
 
 
 def arrivals_table(points: Sequence[tuple[str, int | None]], members: Sequence[Members]) -> str:
-    """The table of the picture of arrivals: which tokens come, stay and leave."""
-    found = bands(members) if members else []
+    """The table of the picture of arrivals: which tokens come, stay and leave.
+
+    Of checkpoints that cannot all be compared, those that ``comparable`` leaves.
+    """
+    kept = comparable(members)
+    points, members = [points[at] for at in kept], [members[at] for at in kept]
+    found = bands(members)
     if len(found) > MOST_BANDS:
         most = sorted(range(len(found)), key=lambda at: -len(found[at].tokens))[:MOST_BANDS]
         found = [found[at] for at in sorted(most)]
