@@ -84,6 +84,23 @@ def test_a_survey_beside_how_it_was_marks_what_differs(made: Project) -> None:
     assert all(len(sides) == 2 for sides in page.data["pictures"].values())
 
 
+def test_shares_that_were_not_said_are_left_out_or_a_dash_beside_those_that_were(
+    made: Project,
+) -> None:
+    repository_of(made)
+    metrics = json.loads((made.folder / METRICS).read_text())
+    assert set(metrics["jaccard"]) == {"first_and_last", "neighbours_mean", "neighbours_min"}
+    del metrics["jaccard"]
+    (made.folder / METRICS).write_text(json.dumps(metrics))
+    cells = Parsed(report(made)).cells("data-survey")
+    assert not {"first and last core", "neighbouring cores"} & set(cells)
+    metrics["jaccard"] = {"first_and_last": 0.25}
+    (made.folder / METRICS).write_text(json.dumps(metrics))
+    cells = Parsed(report(made, "--compare", "HEAD")).cells("data-survey")
+    assert cells["first and last core"] == ["0.0% in common", "25.0% in common"]
+    assert cells["neighbouring cores"] == ["44.4% in common on average, 0.0% at least", "\u2013"]
+
+
 def test_a_survey_that_was_not_there_yet_has_one_column(made: Project) -> None:
     plots = made.folder / "data"
     plots.rename(made.folder / "later")

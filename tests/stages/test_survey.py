@@ -168,6 +168,12 @@ def repository(empty: Path, tmp_path: Path) -> Repository:
     return Repository(path)
 
 
+def ignore_runs(repository: Repository) -> None:
+    """Have Git ignore the checkpoints."""
+    path = repository.path / ".gitignore"
+    path.write_text(path.read_text() + "/runs/\n")
+
+
 def test_a_survey_in_a_repository(repository: Repository) -> None:
     path = repository.path
     # The first time all is found.
@@ -176,7 +182,7 @@ def test_a_survey_in_a_repository(repository: Repository) -> None:
     assert "3 checkpoints, 3 succeeded (0 of them from the store), 0 failed" in out
     first = written(path, "run")
     assert first.keys() == OUTPUTS
-    (path / ".gitignore").write_text((path / ".gitignore").read_text() + "/runs/\n")
+    ignore_runs(repository)
     repository.commit("A survey")
     listed = repository.run("git", "ls-files", "data").stdout.split()
     assert {f"data/surveys/run/{name}" for name in OUTPUTS if "parquet" not in name} <= set(listed)
@@ -212,6 +218,72 @@ def test_a_survey_in_a_repository(repository: Repository) -> None:
     assert "(0 of them from the store)" in out
     assert written(path, "run") == first
     assert repository.git_status() == ""
+
+
+def steps_of(repository: Repository) -> list[int]:
+    table = parquet.read_table(repository.path / "data/surveys/run/survey.parquet")
+    return sorted(set(table.column("step").to_pylist()))
+
+
+def test_a_checkpoint_that_is_added_to_a_folder_is_seen_when_asked_to_look_again(
+    repository: Repository,
+) -> None:
+    ignore_runs(repository)
+    repository.dvc("repro")
+    repository.commit("A survey")
+    write_run(repository.path, {4: small_matrix()})
+    assert repository.ran() == set()  # DVC does not know what a pattern matches
+    assert steps_of(repository) == [1, 2, 3]
+    out = repository.dvc("repro", "--force", "survey@run")
+    assert "4 succeeded (4 of them from the store), 0 failed" in out  # the bytes of step 2
+    assert steps_of(repository) == [1, 2, 3, 4]
+    assert repository.dvc("status") == "Data and pipelines are up to date.\n"
+    assert repository.ran() == set()
+    assert steps_of(repository) == [1, 2, 3, 4]
+    changes = json.loads(repository.run("dvc", "metrics", "diff", "--json").stdout)
+    total = changes["data/surveys/run/survey.json"]["checkpoints.total"]
+    assert (total["old"], total["new"]) == (3, 4)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_survey_that_was_made_by_the_command_is_recorded_by_a_commit(
+    repository: Repository, before: bool
+) -> None:
+    path = repository.path
+    ignore_runs(repository)
+    if before:
+        repository.dvc("repro")
+        repository.commit("A survey")
+        write_run(path, {4: small_matrix() * 3})
+    done = repository.run("core-tokens", "survey", "run", "--workers", "0")
+    assert f"{3 + before} checkpoints, {3 + before} succeeded ({3 * before} of them" in done.stdout
+    found = written(path, "run")
+    assert not re.search(r"parquet|costs", repository.run(
+        "git", "status", "--porcelain", "--untracked-files=all", "data/surveys"
+    ).stdout)  # fmt: skip
+    repository.dvc("commit", "--force", "survey@run")
+    assert repository.dvc("status") == "Data and pipelines are up to date.\n"
+    assert repository.ran() == set()
+    assert written(path, "run") == found
+    assert steps_of(repository) == [1, 2, 3, 4][: 3 + before]
+    repository.commit("What was found")
+    assert repository.git_status() == ""
+    # It is DVC's like any other: what is lost comes from the cache.
+    (path / "data/surveys/run/survey.parquet").unlink()
+    repository.dvc("checkout")
+    assert written(path, "run") == found
+    assert repository.git_status() == ""
+
+
+@pytest.mark.parametrize("name", ["survey.parquet", "membership.parquet", "costs.csv"])
+def test_git_ignores_the_tables_of_a_survey_before_dvc_knows_of_them(
+    repository: Repository, name: str
+) -> None:
+    done = repository.run("git", "check-ignore", "--verbose", f"data/surveys/any/{name}")
+    assert done.stdout.startswith(".gitignore:")
+    others = ("survey.json", "plots/sizes.csv")
+    listed = [f"data/surveys/any/{other}" for other in others]
+    assert repository.run("git", "check-ignore", *listed, check=False).stdout == ""
 
 
 def test_a_survey_of_nothing_is_one_line_of_the_stage(repository: Repository) -> None:

@@ -62,7 +62,8 @@ def save_h5(name: str, **datasets: Any) -> str:
         ("iter_0001000", 1000), ("iteration-7", 7), ("iters3", 3), ("epoch=3", 3), ("update9", 9),
         ("42", 42), ("007", 7), ("0", 0),
         ("runs/42", 42), ("run-7/42", 42), ("a/step9/W.safetensors", 9),
-        ("hf://org/model@step1000", 1000), ("hf://org/model@1000", 1000),
+        ("hf://org/model@step1000", 1000), ("a/12/b", 12), ("12/W.safetensors", 12), ("1/2", 2),
+        ("step5/12", 5), ("12/step5", 5), ("step10.safetensors", 10), ("STEP-5", 5),
         ("hf://org/model@stage1-step1000-tokens5B", 1000),
         ("epoch=3-step=1500.safetensors", 1500), ("step5/epoch6", 6),
         ("global_step100", 100), ("main-step2", 2), ("step000000000000000001", 1),
@@ -71,7 +72,10 @@ def save_h5(name: str, **datasets: Any) -> str:
         ("hf://org/model@v1.0", None), ("W.safetensors", None), ("step", None), ("", None),
         ("step-", None), ("stepx9", None), ("model-00001-of-00002", None), ("9" * 19, None),
         ("step" + "9" * 19, None), ("hf://org/model@" + "3a" * 20, None), ("²", None),
-        ("hf://org/42", 42), ("a/", None), ("run7/W", None),
+        ("hf://org/42", 42), ("a/", None), ("run7/W", None), ("hf://org/model@1000", None),
+        ("footstep12", None), ("Footstep12", None), ("substeps=3", None), ("step10.5", None),
+        ("epoch=1.5", None), ("runs/4.2", None), ("7.safetensors", None),
+        ("step3/step10.5", 3),
     ],
 )  # fmt: skip
 def test_the_step_that_a_name_speaks_of(name: str, step: int | None) -> None:
@@ -92,12 +96,20 @@ def test_numbers_are_ordered_by_their_value(numbers: list[int]) -> None:
 
 
 @given(*[st.text("ab09\u0663/-", max_size=6)] * 2)
-def test_names_are_alike_in_order_where_they_differ_in_leading_zeros_alone(
+def test_names_that_differ_in_leading_zeros_alone_are_ordered_by_their_text(
     one: str, other: str
 ) -> None:
     short = [re.sub(r"\d+", lambda digits: str(int(digits[0])), each) for each in (one, other)]
-    assert (natural(one) == natural(other)) == (short[0] == short[1])
-    assert (natural(one) < natural(other)) or (natural(other) <= natural(one))
+    assert (natural(one) == natural(other)) == (one == other)
+    assert (natural(one) < natural(other)) == (not natural(other) <= natural(one))
+    if short[0] == short[1]:
+        assert (natural(one) < natural(other)) == (one < other)
+
+
+@given(st.permutations(["step1", "step01", "step001", "step2", "step02", "a"]))
+def test_the_order_does_not_depend_on_that_in_which_a_folder_is_listed(given: list[str]) -> None:
+    expected = ["a", "step001", "step01", "step1", "step02", "step2"]
+    assert sorted(given, key=natural) == expected
 
 
 def test_the_natural_order_of_an_example() -> None:
@@ -187,7 +199,7 @@ def test_a_pattern_that_matches_nothing_is_an_error_at_its_key(pattern: str) -> 
     "source",
     ["", "s3://bucket/W", "https://example.org/W.safetensors", "file:///W", "gs:/x", "replica:no",
      "replica:", "hf://", "hf://org", "hf://org/model@", "hf://org/a/b", "hf://o r g/x",
-     "hf://org/model@a b"],
+     "hf://org/model@a b", "hf:", "hf:x", "hf:org/model", "hf:org/model@step*", "hf:/org/model"],
 )  # fmt: skip
 def test_what_is_no_source_is_an_error_at_its_key(source: str) -> None:
     with pytest.raises(CoreTokensError) as caught:
@@ -206,7 +218,9 @@ def test_a_replica_is_a_checkpoint() -> None:
 # ---- files of many ----------------------------------------------------------------------------
 
 
-def check_many(path: str, tensor: str, expected: list[int], given: Sources | None = None) -> None:
+def check_many(
+    path: str, tensor: str, expected: Sequence[int | None], given: Sources | None = None
+) -> None:
     found = expand([given or path], WHERE)
     assert found == [
         Checkpoint(f"{path}[{at}]", step, Path(path).absolute(), tensor, "unembedding", at)
@@ -215,8 +229,13 @@ def check_many(path: str, tensor: str, expected: list[int], given: Sources | Non
     assert {each.path for each in found} == {path}
 
 
-def test_the_only_tensor_of_rank_three_is_many_checkpoints() -> None:
-    check_many(save("run.safetensors", logs=MANY), "logs", [0, 1, 2])
+def test_the_only_tensor_of_rank_three_is_many_checkpoints_of_unknown_steps() -> None:
+    check_many(save("run.safetensors", logs=MANY), "logs", [None] * 3)
+    check_many(save_h5("run.h5", logs=MANY), "logs", [None] * 3)
+
+
+def test_a_number_in_the_name_of_a_file_of_many_is_the_step_of_none() -> None:
+    check_many(save("step7.safetensors", logs=MANY), "logs", [None] * 3)
 
 
 def test_steps_beside_the_matrices_are_theirs() -> None:
@@ -255,15 +274,93 @@ def test_many_in_several_files_of_a_pattern_are_ordered_by_file_and_place() -> N
     }  # fmt: skip
 
 
-def test_steps_of_another_kind_are_unknown() -> None:
-    path = save("run.safetensors", logs=MANY, steps=np.arange(3, dtype=np.float32))
-    assert steps([path]) == {f"{path}[{nth}]": nth for nth in range(3)}
+@pytest.mark.parametrize(
+    "dtype", ["int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"]
+)
+def test_steps_are_whole_numbers_of_any_width(dtype: str) -> None:
+    largest = min(np.iinfo(dtype).max, 2**63 - 1)
+    kept = np.array([0, 7, largest], dtype)
+    check_many(save("run.safetensors", logs=MANY, steps=kept), "logs", [0, 7, largest])
+    check_many(save_h5("run.h5", logs=MANY, steps=kept), "logs", [0, 7, largest])
 
 
-@pytest.mark.parametrize("name", ["x[1]", "step[2].h5"])
-def test_brackets_in_a_name_are_no_number(name: str) -> None:
+@pytest.mark.parametrize(
+    "kept",
+    [
+        np.arange(2), np.arange(4), np.zeros((3, 1), np.int64), np.zeros(3, bool),
+        np.array([0, 1, 2**63], np.uint64), np.array([0, 0.5, 1]), np.array([0, 1, np.nan], "f4"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_steps_that_do_not_fit_are_unknown_and_not_made_up(kept: Any) -> None:
+    check_many(save("run.safetensors", logs=MANY, steps=kept), "logs", [None] * 3)
+    check_many(save_h5("run.h5", logs=MANY, steps=kept), "logs", [None] * 3)
+
+
+def test_a_file_of_no_matrices_is_one_checkpoint_that_will_fail(here: Path) -> None:
+    none = np.zeros((0, 4, 3), np.float32)
+    for path in (save("run.safetensors", logs=none), save_h5("run.h5", logs=none)):
+        assert expand([path], WHERE) == [Checkpoint(path, None, here / path, "logs")]
+
+
+def test_a_dataset_of_no_shape_is_no_matrix() -> None:
+    check_many(save_h5("run.h5", logs=MANY, note=h5py.Empty("f4")), "logs", [None] * 3)
+    check_many(save_h5("run.h5", logs=MANY, steps=h5py.Empty("i8")), "logs", [None] * 3)
+
+
+@pytest.mark.parametrize(
+    "name", ["x[1]", "step[2].h5", "x[0]", "x[None]", "x#logs", "x#unembedding", "x[0]#logs"]
+)
+def test_brackets_and_hashes_in_a_name_are_of_the_name(name: str) -> None:
     path = save_h5(name, logs=MANY)
     assert [each.path for each in expand([path], WHERE)] == [name] * 3
+    given = [Sources(path, tensor="logs"), Sources(path, None, "embedding", "logs")]
+    assert [each.path for each in expand(given, WHERE)] == [name] * 6
+    path = save(name, W=ONE)
+    assert [each.path for each in expand([path], WHERE)] == [name]
+
+
+# ---- several of one path ----------------------------------------------------------------------
+
+
+def test_several_matrices_of_a_path_have_names_of_their_own(here: Path) -> None:
+    (here / "model").mkdir()
+    given: list[str | Sources] = [
+        "model",
+        Sources("model", None, "embedding"),
+        Sources("model", tensor="x"),
+        "other",
+    ]
+    found = expand(given, WHERE)
+    assert [each.name for each in found] == [
+        "model#unembedding", "model#embedding", "model#x", "other",
+    ]  # fmt: skip
+    assert [each.path for each in found] == ["model"] * 3 + ["other"]
+    assert [each.which for each in found[:2]] == ["unembedding", "embedding"]
+    assert names(["model", "model"]) == ["model"]
+
+
+def test_several_tensors_of_a_file_of_many_have_names_of_their_own() -> None:
+    for path in (
+        save("run.safetensors", a=MANY[:2], b=MANY, steps=np.arange(2)),
+        save_h5("run.h5", a=MANY[:2], b=MANY, steps=np.arange(2)),
+    ):
+        found = expand([Sources(path, tensor="a"), Sources(path, tensor="b")], WHERE)
+        assert [each.name for each in found] == [
+            f"{path}[0]#a", f"{path}[1]#a", f"{path}[0]#b", f"{path}[1]#b", f"{path}[2]",
+        ]  # fmt: skip
+        assert [each.step for each in found] == [0, 1, None, None, None]
+        assert {each.path for each in found} == {path}
+
+
+def test_several_matrices_of_a_model_have_names_of_their_own() -> None:
+    given: list[str | Sources] = [
+        "hf://org/m@step5",
+        Sources("hf://org/m@step5", None, "embedding"),
+    ]
+    assert steps(given) == {
+        "hf://org/m@step5#unembedding": 5, "hf://org/m@step5#embedding": 5,
+    }  # fmt: skip
 
 
 # ---- the hub ----------------------------------------------------------------------------------
@@ -275,6 +372,18 @@ def test_a_model_is_a_checkpoint_at_a_revision() -> None:
         Checkpoint("hf://org/model", None, sources.Model("org/model", None)),
         Checkpoint("hf://org/m@step5", 5, sources.Model("org/m", "step5"), "x", "embedding"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "step"),
+    [
+        ("hf://org/42", None), ("hf://org/step5", None), ("hf://step5/model", None),
+        ("hf://org/step5@main", None), ("hf://org/step5@step9", 9), ("hf://org/model@1000", 1000),
+        ("hf://org/model@stage1-step1000-tokens5B", 1000), ("hf://org/42@v1.0", None),
+    ],
+)  # fmt: skip
+def test_of_a_model_at_the_hub_the_revision_tells_the_step(source: str, step: int | None) -> None:
+    assert steps([source]) == {source: step}
 
 
 def test_a_list_of_revisions_stays_in_its_order_numbers_among_them() -> None:

@@ -6,6 +6,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import dask.config
@@ -107,6 +108,51 @@ def test_no_outcome_comes_twice(there: Any) -> None:
     assert sorted(found) == list(range(300))
 
 
+class Counting:
+    """A client that counts what it was given to do, and may say that it has more workers."""
+
+    def __init__(self, there: Any, *places: int) -> None:
+        self._there, self.places = there, iter(places)
+        self.submitted = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._there, name)
+
+    def submit(self, *arguments: Any, **options: Any) -> Any:
+        self.submitted += 1
+        return self._there.submit(*arguments, **options)
+
+    def scheduler_info(self, **how: Any) -> Any:
+        found = self._there.scheduler_info(**how)
+        places = next(self.places, None)
+        if places is None:
+            return found
+        return {"workers": {"one": {"resources": {engine.RESOURCE: places}}}}
+
+
+@pytest.mark.parametrize(("at_once", "window"), [(8, 8), (1, 8), (20, 20)])
+def test_never_more_items_are_known_than_may_be_at_once(
+    there: Any, monkeypatch: pytest.MonkeyPatch, at_once: int, window: int
+) -> None:
+    monkeypatch.setattr(engine, "AT_ONCE", at_once)
+    counted, items = Counting(there), list(range(120))
+    for nth, _ in enumerate(engine.results(counted, double, items)):
+        assert counted.submitted == min(len(items), window + nth)
+        assert len(there.futures) <= 2 * window  # they are let go of a little later
+    assert counted.submitted == len(items)
+
+
+def test_more_items_are_known_when_workers_have_joined_and_never_fewer(
+    there: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "AT_ONCE", 8)
+    counted, items = Counting(there, 2, 10, 0, 3, 12), list(range(200))
+    for nth, _ in enumerate(engine.results(counted, double, items)):
+        window = 8 if nth <= 7 else 40 if nth <= 31 else 48
+        assert counted.submitted == min(len(items), window + nth), nth
+    assert next(counted.places, None) is None
+
+
 def test_no_items_have_no_outcomes(there: Any) -> None:
     assert list(engine.results(there, double, [])) == []
 
@@ -174,6 +220,130 @@ def test_a_worker_of_many_matrices_shares_its_threads(
     assert cores() == 8
 
 
+# ---- which cluster ----------------------------------------------------------------------------
+
+
+@dataclass
+class Opened:
+    """What was opened instead of a cluster."""
+
+    local: dict[str, Any] = field(default_factory=dict)
+    address: str = ""
+
+    def __enter__(self) -> "Opened":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    found = Opened()
+
+    def local(**options: Any) -> Opened:
+        found.local = options
+        return found
+
+    def connected(address: str) -> Opened:
+        found.address = address
+        return found
+
+    monkeypatch.setattr(distributed, "LocalCluster", local)
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: found)
+    monkeypatch.setattr(engine, "_connected", connected)
+    monkeypatch.setattr(engine, "cores", lambda: 8)
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 5 * engine.MEMORY)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("workers", "items", "count", "threads"),
+    [
+        (2, 300, 2, 4), (3, 300, 3, 2), (8, 300, 8, 1), (20, 300, 20, 1), (4, 1, 1, 8),
+        (None, 300, 5, 1), (None, 2, 2, 4), (1, 0, 1, 8),
+    ],
+)  # fmt: skip
+def test_the_workers_of_this_machine_share_all_of_its_cores(
+    opened: Opened, workers: int | None, items: int, count: int, threads: int
+) -> None:
+    with dask.config.set({"scheduler-address": None}), engine.client(None, workers, items):
+        assert opened.address == ""
+    found = opened.local
+    assert (found["n_workers"], found["threads_per_worker"]) == (count, threads)
+    assert found["resources"] == {engine.RESOURCE: 1}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "workers", "address"),
+    [(None, None, "tcp://in-the-environment:1"), (None, 2, ""), ("tcp://said:1", None, "tcp://said:1")],
+)  # fmt: skip
+def test_what_is_said_goes_before_the_environment(
+    opened: Opened, scheduler: str | None, workers: int | None, address: str
+) -> None:
+    with (
+        dask.config.set({"scheduler-address": "tcp://in-the-environment:1"}),
+        engine.client(scheduler, workers, 3),
+    ):
+        assert opened.address == address
+        assert bool(opened.local) == (not address)
+
+
+def test_a_worker_alone_on_this_machine_uses_all_cores() -> None:
+    with engine.client(None, 1, 3) as there:
+        found = dict(engine.results(there, cores_of, [0, 0, 0]))
+    assert set(found.values()) == {cores()}
+
+
+# ---- workers that are waited for --------------------------------------------------------------
+
+
+class Scheduler:
+    address = "tcp://there:1"
+
+
+class Lonely:
+    """A client of a scheduler whose workers come with time."""
+
+    scheduler = Scheduler()
+    status = "running"
+
+    def __init__(self, *resources: list[dict[str, float]]) -> None:
+        self._resources = list(resources)
+        self.asked = 0
+
+    def scheduler_info(self, **how: Any) -> Any:
+        assert how == {"n_workers": -1}  # else it tells of the first ones alone
+        self.asked += 1
+        assert self.asked < 20, "it waits for ever"
+        now = self._resources.pop(0) if len(self._resources) > 1 else self._resources[0]
+        return {"workers": {at: {"resources": each} for at, each in enumerate(now)}}
+
+
+@pytest.mark.parametrize(("patience", "told"), [(0.15, True), (15.0, False)])
+def test_workers_are_waited_for_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], patience: float, told: bool
+) -> None:
+    monkeypatch.setattr(engine, "PATIENCE", patience)
+    there = Lonely(*[[]] * 6, [{"matrix": 1}, {"matrix": 2}, {}])
+    assert engine._wait_for_places(there) == 3
+    assert there.asked == 7
+    line = "waiting for workers: `dask worker tcp://there:1 --resources matrix=1`\n"
+    assert capsys.readouterr() == ("", line if told else "")
+
+
+def test_of_workers_that_come_late_those_that_take_no_matrices_are_refused() -> None:
+    with pytest.raises(EngineError, match="found 1 workers without the resource 'matrix'"):
+        next(engine.results(Lonely([], [], [{"GPU": 1}]), double, [1]))
+
+
+def test_a_scheduler_that_goes_while_workers_are_waited_for_is_gone() -> None:
+    there = Lonely([])
+    there.status = "closed"
+    with pytest.raises(EngineError, match=r"^tcp://there:1: found a scheduler that is gone; "):
+        next(engine.results(there, double, [1]))
+
+
 # ---- on one that is not there -----------------------------------------------------------------
 
 
@@ -216,20 +386,11 @@ def test_without_dask_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_workers_that_take_no_matrices_are_an_error_with_what_would_be_right() -> None:
-    class Scheduler:
-        address = "tcp://there:1"
-
-    class Client:
-        scheduler = Scheduler()
-
-        def scheduler_info(self, **_: Any) -> Any:
-            return {"workers": {"a": {"resources": {}}, "b": {"resources": {"GPU": 1}}}}
-
     with pytest.raises(EngineError) as caught:
-        next(engine.results(Client(), double, [1]))
+        next(engine.results(Lonely([{}, {"GPU": 1}]), double, [1]))
     assert str(caught.value) == (
         "tcp://there:1: found 2 workers without the resource 'matrix'; expected "
-        "`dask worker ADDRESS --resources matrix=1`"
+        "`dask worker tcp://there:1 --resources matrix=1`"
     )
     assert isinstance(caught.value, CoreTokensError)
 

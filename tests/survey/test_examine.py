@@ -1,4 +1,6 @@
 import hashlib
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import tokenizers_made
 from core_tokens.clusters import find_cluster
 from core_tokens.errors import CoreTokensError, FileError, TensorError
 from core_tokens.measurements import measure
+from core_tokens.params import Sources
 from core_tokens.survey import examine as module
 from core_tokens.survey import matrices, record
 from core_tokens.survey.checkpoints import Checkpoint, expand
@@ -46,10 +49,27 @@ def asked(here: Path) -> Question:
     return Question(0.002, str(here / "store"))
 
 
+CLOCK = itertools.count(10**18)
+
+
+def tick(name: str) -> None:
+    """Have a file be written later than any other, though clocks of file systems are coarse."""
+    now = next(CLOCK)
+    os.utime(name, ns=(now, now))
+
+
 def save(name: str, matrix: Any = TINY, tensor: str = "lm_head.weight") -> Checkpoint:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_bytes(safetensors.numpy.save({tensor: matrix}))
+    tick(name)
     return Checkpoint(name, None, Path(name).absolute())
+
+
+def save_h5(name: str, matrix: Any = TINY) -> Checkpoint:
+    with h5py.File(name, "w") as file:
+        file["W"] = matrix.view(np.uint16)
+    tick(name)
+    return Checkpoint(name, None, Path(name).absolute(), "W")
 
 
 def kept(asked: Question, outcome: Outcome) -> record.Record:
@@ -169,6 +189,125 @@ def test_a_threshold_that_is_written_otherwise_is_the_same(asked: Question) -> N
     assert examine(checkpoint, Question(1.0, asked.store)) == first._replace(reused=True)
 
 
+def forbid_to_read(patch: pytest.MonkeyPatch) -> None:
+    def read(*_: Any) -> None:
+        raise AssertionError("read again")
+
+    patch.setattr(matrices, "_mapped", read)
+    patch.setattr(matrices, "_from_hdf5", read)
+
+
+@pytest.mark.parametrize("made", [save, save_h5])
+def test_a_file_that_was_seen_before_is_not_read_again(
+    asked: Question, monkeypatch: pytest.MonkeyPatch, made: Any
+) -> None:
+    checkpoint = made("W")
+    first = examine(checkpoint, asked)
+    forbid_to_read(monkeypatch)
+    assert examine(checkpoint, asked) == first._replace(reused=True)
+    with pytest.raises(AssertionError, match="read again"):  # of which nothing is known
+        examine(checkpoint, Question(0.003, asked.store))
+
+
+@pytest.mark.parametrize("made", [save, save_h5])
+def test_a_file_that_was_written_again_is_read_once_more_and_is_known_then(
+    asked: Question, monkeypatch: pytest.MonkeyPatch, made: Any
+) -> None:
+    first = examine(made("W"), asked)
+    checkpoint = made("W")
+    with monkeypatch.context() as patch:
+        forbid_to_read(patch)
+        with pytest.raises(AssertionError, match="read again"):
+            examine(checkpoint, asked)
+    forbid(monkeypatch)
+    assert examine(checkpoint, asked) == first._replace(reused=True)
+    forbid_to_read(monkeypatch)
+    assert examine(checkpoint, asked) == first._replace(reused=True)
+
+
+def test_an_alias_of_a_result_that_is_gone_or_of_none_is_no_alias(asked: Question) -> None:
+    checkpoint = save("W.safetensors")
+    first = examine(checkpoint, asked)
+    (alias,) = Path("store").rglob("*.key")
+    (result,) = Path("store").rglob("*.safetensors")
+    assert (alias.read_text(), result.stem) == (first.key, first.key)
+    result.unlink()
+    assert examine(checkpoint, asked) == first
+    for wrong in ("0" * 64, "", "no key", first.key[:-1]):
+        alias.write_text(wrong)
+        assert examine(checkpoint, asked) == first._replace(reused=True)
+        assert alias.read_text() == first.key
+
+
+REWRITTEN: dict[str, Any] = {
+    "longer": lambda name, made: made(name, np.concatenate([TINY, TINY])),
+    "of the same length": lambda name, made: made(name, TINY + TINY),
+    "the same again": lambda name, made: made(name),
+    "gone": lambda name, _: Path(name).unlink(),
+    "with a tokenizer": lambda *_: Path("tokenizer.json").write_bytes(b"{}"),
+}
+
+
+def check_changed(
+    caught: pytest.ExceptionInfo[FileError], how: str, checkpoint: Checkpoint
+) -> None:
+    assert not isinstance(caught.value, StoreError | TensorError)
+    assert explained(checkpoint, caught.value) == (
+        "W: found no such file or folder; expected a checkpoint, or a file of many"
+        if how == "gone"
+        else "W: found a file that changed; expected one that keeps still"
+    )
+
+
+@pytest.mark.parametrize("made", [save, save_h5])
+@pytest.mark.parametrize("how", REWRITTEN)
+def test_of_a_file_that_changes_while_it_is_read_nothing_is_kept(
+    asked: Question, monkeypatch: pytest.MonkeyPatch, made: Any, how: str
+) -> None:
+    checkpoint = made("W")
+
+    def rewritten(matrix: Any, threshold: float) -> Any:
+        REWRITTEN[how]("W", made)
+        return snapshot(matrix, threshold)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "snapshot", rewritten)
+        with pytest.raises(FileError) as caught:
+            examine(checkpoint, asked)
+    check_changed(caught, how, checkpoint)
+    assert [path for path in Path("store").rglob("*") if path.is_file()] == []
+    if how != "gone":
+        assert examine(checkpoint, asked).error == ""
+
+
+@pytest.mark.parametrize("how", REWRITTEN)
+def test_a_file_that_changes_while_it_is_read_is_not_known_by_what_it_was(
+    asked: Question, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    examine(save("before"), asked)
+    before = sorted(Path("store").rglob("*"))
+    checkpoint = save("W")
+    mapped = matrices._mapped
+
+    def rewritten(path: Path, place: Any) -> Any:
+        found = mapped(path, place)
+        REWRITTEN[how]("W", save)
+        return found
+
+    monkeypatch.setattr(matrices, "_mapped", rewritten)
+    with pytest.raises(FileError) as caught:
+        examine(checkpoint, asked)
+    if how != "with a tokenizer":  # which is another vocabulary, and so no result that is there
+        check_changed(caught, how, checkpoint)
+    assert sorted(Path("store").rglob("*")) == before
+
+
+def test_what_is_wrong_is_not_known_by_its_file(asked: Question) -> None:
+    checkpoint = save("W", np.ones((3, 3), np.int32))
+    assert examine(checkpoint, asked).error
+    assert list(Path("store").rglob("*.key")) == []
+
+
 @pytest.mark.parametrize(
     "spoil",
     [lambda _: b"", lambda content: content[:-1], lambda content: content[:-1] + b"\xff"],
@@ -220,6 +359,26 @@ def test_of_one_of_many_the_file_is_named_without_its_number(asked: Question) ->
     for checkpoint in expand(["run.h5"], "sources"):
         assert checkpoint.index is not None
         assert examine(checkpoint, asked).error.startswith("run.h5: logs: found int8[2, 3, 4]; ")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_a_file_of_no_matrices_is_an_outcome(asked: Question, dtype: Any) -> None:
+    none = np.zeros((0, 3, 4), dtype)
+    with h5py.File("run.h5", "w") as file:
+        file["logs"] = none
+    save("run.safetensors", none.astype(np.float32), "logs")
+    for name in ("run.h5", "run.safetensors"):
+        (checkpoint,) = expand([name], "sources")
+        outcome = examine(checkpoint, asked)
+        assert outcome.error.startswith(f"{name}: logs: found "), outcome
+        assert "[0, 3, 4]" in outcome.error
+
+
+def test_of_several_of_one_path_the_path_is_named(asked: Question) -> None:
+    save("W", np.ones((3, 3), np.int32), "a")
+    for checkpoint in expand([Sources("W", tensor="a"), Sources("W", tensor="b")], "sources"):
+        assert checkpoint.name in ("W#a", "W#b")
+        assert examine(checkpoint, asked).error.startswith("W: ")
 
 
 def test_what_is_not_there_may_come_and_is_raised(asked: Question) -> None:

@@ -135,7 +135,7 @@ def test_a_matrix_alone_is_no_number_of_them(tmp_path: Path) -> None:
     assert hdf5.matrices(write(tmp_path / "a.h5", W=ONE), None, "steps") == (None, None, "W")
 
 
-@pytest.mark.parametrize("dtype", ["<i8", ">i4", "<u2", "<f8"])
+@pytest.mark.parametrize("dtype", ["<i8", ">i4", "<u2", "<f8", "<f2", ">f4"])
 def test_steps_are_those_beside_the_matrices(tmp_path: Path, dtype: str) -> None:
     steps = np.array([0, 512, 1024], dtype)
     path = write(tmp_path / "a.h5", W=MANY, steps=steps)
@@ -149,7 +149,8 @@ def test_steps_are_those_beside_the_matrices(tmp_path: Path, dtype: str) -> None
     [
         np.arange(2), np.arange(4), np.zeros((3, 1)), np.int64(3), np.array([b"a", b"b", b"c"]),
         np.array([0, 1, np.nan]), np.array([0, 1, np.inf]), np.array([0, 1, 2**63], np.uint64),
-        np.zeros(3, [("a", "i8")]),
+        np.zeros(3, [("a", "i8")]), np.array([0, 0.5, 1]), np.array([0, 1, 2.25], np.float16),
+        h5py.Empty("i8"), np.zeros(3, bool),
     ],
     ids=str,
 )  # fmt: skip
@@ -185,6 +186,23 @@ def test_without_datasets_there_is_nothing(tmp_path: Path) -> None:
         hdf5.matrices(tmp_path / "a.h5", None, "steps")
     with pytest.raises(TensorError, match=r"a\.h5: W: found no datasets"):
         hdf5.read(tmp_path / "a.h5", "W", None)
+
+
+def test_a_dataset_of_no_shape_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", W=MANY, note=h5py.Empty("f4"))
+    assert hdf5.matrices(path, None, "steps") == (3, None, "W")
+    with pytest.raises(TensorError, match=r"note: found W float32\[3, 4, 3\]; expected one"):
+        hdf5.matrices(path, "note", "steps")
+    with pytest.raises(TensorError, match=r"b\.h5: found no datasets; expected one"):
+        hdf5.matrices(write(tmp_path / "b.h5", note=h5py.Empty("f4")), None, "steps")
+
+
+def test_no_matrices_at_all_are_none_of_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", W=MANY[:0], steps=np.arange(0))
+    assert hdf5.matrices(path, None, "steps") == (0, [], "W")
+    for index in (None, 0):
+        with pytest.raises(TensorError, match=r"W: found float32\[0, 4, 3\]; expected \["):
+            hdf5.read(path, "W", index)
 
 
 def test_only_steps_are_no_matrices(tmp_path: Path) -> None:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import assume, given
 
 from core_tokens.survey import histories
-from core_tokens.survey.histories import Band, Members, Overlap, Run, bands, names_of, overlap
+from core_tokens.survey.histories import (
+    Band,
+    Members,
+    Overlap,
+    Run,
+    bands,
+    comparable,
+    names_of,
+    overlap,
+)
 
 State = str
 ABSENT, HALO, CORE = "absent", "halo", "core"
@@ -46,13 +55,17 @@ def core_of(cluster: Cluster) -> set[int]:
 def test_an_overlap_is_that_of_two_sets(one: Cluster, other: Cluster) -> None:
     a, b = core_of(one), core_of(other)
     found = overlap(members(one), members(other))
-    assert found == Overlap(len(a & b), len(a | b))
+    assert found == Overlap(len(a & b), len(a), len(b))
+    assert found.either == len(a | b)
     assert found.jaccard == (len(a & b) / len(a | b) if a | b else None)
 
 
 @given(clusters, clusters)
 def test_an_overlap_is_symmetric(one: Cluster, other: Cluster) -> None:
-    assert overlap(members(one), members(other)) == overlap(members(other), members(one))
+    found, turned = overlap(members(one), members(other)), overlap(members(other), members(one))
+    assert found is not None
+    assert turned == Overlap(found.both, found.other, found.one)
+    assert (found.either, found.jaccard) == (turned.either, turned.jaccard)
 
 
 @given(clusters)
@@ -107,7 +120,16 @@ def test_a_token_without_text_is_none_of_another_vocabulary() -> None:
     one = members({0: CORE, 1: CORE, 2: CORE}, "v", 3, words)
     other = members({0: CORE, 1: CORE, 2: CORE}, "w", 3, words)
     assert names_of(one) == [("v", 0), ("v", 1), "c"]
-    assert overlap(one, other) == Overlap(1, 5)
+    assert overlap(one, other) == Overlap(1, 3, 3)
+
+
+def test_by_text_tokens_of_one_text_are_one() -> None:
+    twice: list[str | None] = ["same", "same", "other"]
+    one = members({0: CORE, 1: CORE, 2: CORE}, "v", 3, twice)
+    other = members({0: CORE}, "w", 3, ["same", "x", "y"])
+    found = overlap(one, other)
+    assert found == Overlap(1, 2, 1)
+    assert (found.either, found.jaccard) == (2, 0.5)
 
 
 def test_without_texts_there_are_no_names() -> None:
@@ -213,11 +235,37 @@ def test_clusters_without_tokens_have_no_bands() -> None:
     assert bands([members({}), members({})]) == []
 
 
-@pytest.mark.parametrize("rows", [12, 13])
-def test_vocabularies_that_differ_without_text_have_no_bands(rows: int) -> None:
-    one, other = members({1: CORE}, "v", 12, WORDS), members({1: CORE}, "", rows)
-    assert bands([one, other]) == []
-    assert bands([other, one]) == []
+# ---- what can be compared ---------------------------------------------------------------------
+
+V, W = members({1: CORE}, "v", 12, WORDS), members({1: CORE}, "w", 12, WORDS)
+TWELVE, THIRTEEN = members({1: CORE}, "", 12), members({1: CORE}, "", 13)
+
+
+@pytest.mark.parametrize(
+    ("some", "kept"),
+    [
+        ([], []), ([V], [0]), ([TWELVE], [0]), ([V, V], [0, 1]), ([V, W, V], [0, 1, 2]),
+        ([TWELVE, TWELVE], [0, 1]), ([V, TWELVE], [0]), ([TWELVE, V], [1]),
+        ([TWELVE, V, TWELVE], [0, 2]), ([TWELVE, V, W], [1, 2]), ([TWELVE, V, TWELVE, W], [1, 3]),
+        ([TWELVE, THIRTEEN], [0]), ([THIRTEEN, TWELVE], [0]),
+        ([TWELVE, THIRTEEN, THIRTEEN], [1, 2]),
+    ],
+)  # fmt: skip
+def test_the_most_that_can_be_compared_are_kept(some: list[Members], kept: list[int]) -> None:
+    assert comparable(some) == kept
+
+
+@given(st.lists(st.sampled_from([V, W, TWELVE, THIRTEEN]), max_size=6))
+def test_of_what_can_be_compared_every_two_overlap_and_no_more_could(some: list[Members]) -> None:
+    kept = comparable(some)
+    assert kept == sorted(set(kept))
+
+    def fit(chosen: Sequence[int]) -> bool:
+        return all(overlap(some[a], some[b]) for a, b in itertools.combinations(chosen, 2))
+
+    assert fit(kept)
+    assert not any(fit(more) for more in itertools.combinations(range(len(some)), len(kept) + 1))
+    assert len(bands([some[at] for at in kept])) == bool(kept)
 
 
 def test_tokens_are_whole_numbers_or_text() -> None:

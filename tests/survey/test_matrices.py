@@ -149,6 +149,93 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         matrices.find(at(tmp_path))
 
 
+# ---- what changes with a file -----------------------------------------------------------------
+
+
+def older(path: Path, nanoseconds: int) -> None:
+    """Have a file be last written at another time."""
+    before = path.stat().st_mtime_ns - nanoseconds
+    os.utime(path, ns=(before, before))
+
+
+CHANGES: dict[str, Any] = {
+    "time": lambda folder: older(folder / "W", 1),
+    "size": lambda folder: (folder / "W").write_bytes((folder / "W").read_bytes() + bytes(8)),
+    "a tokenizer that was not there": lambda folder: (folder / "tokenizer.json").write_bytes(b"1"),
+}
+OF_TOKENIZER: dict[str, Any] = {
+    "no tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
+    "time of the tokenizer": lambda folder: older(folder / "tokenizer.json", 1),
+    "size of the tokenizer": lambda folder: (folder / "tokenizer.json").write_bytes(b"longer"),
+}
+
+
+def write_one(path: Path, kind: str) -> None:
+    if kind == "hdf5":
+        with h5py.File(path, "w") as file:
+            file["lm_head.weight"] = HEAD
+    else:
+        path.write_bytes(safetensors.numpy.save({"lm_head.weight": HEAD}))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "hdf5"])
+@pytest.mark.parametrize("change", [*CHANGES, *OF_TOKENIZER])
+def test_a_stamp_stays_as_long_as_the_files_do(tmp_path: Path, kind: str, change: str) -> None:
+    if change == "size" and kind == "safetensors":  # which may not have anything behind it
+        change = "time"
+    write_one(tmp_path / "W", kind)
+    if change in OF_TOKENIZER:
+        (tmp_path / "tokenizer.json").write_bytes(TOKENIZER)
+    one = at(tmp_path / "W", tensor="lm_head.weight")
+    stamp = matrices.find(one).stamp
+    assert stamp
+    assert all(isinstance(part, str) for part in stamp)
+    (tmp_path / "another").write_text("file")
+    assert matrices.find(one).stamp == stamp
+    (CHANGES | OF_TOKENIZER)[change](tmp_path)
+    assert matrices.find(one).stamp != stamp
+
+
+def test_every_matrix_has_a_stamp_of_its_own(tmp_path: Path) -> None:
+    stamps = []
+    for name in ("a", "b"):
+        many = {name: np.stack([HEAD, HEAD]) for name in ("one", "two")}
+        (tmp_path / f"{name}.safetensors").write_bytes(safetensors.numpy.save(many))
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            for each, matrix in many.items():
+                file[each] = matrix
+        for kind in ("safetensors", "h5"):
+            path = tmp_path / f"{name}.{kind}"
+            for tensor in ("one", "two"):
+                stamps += [
+                    matrices.find(at(path, tensor=tensor, index=index)).stamp for index in (0, 1)
+                ]
+    assert len(set(stamps)) == len(stamps) == 16
+
+
+def test_names_that_are_no_utf_8_are_stamped_as_they_are(tmp_path: Path) -> None:
+    names = [b"W\xff", b"W\xfe", rb"W\udcff"]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in names:
+            file[name] = HEAD
+    stamps = {
+        matrices.find(at(tmp_path / "a.h5", tensor=os.fsdecode(name))).stamp for name in names
+    }
+    assert len(stamps) == 3
+
+
+def test_of_a_folder_of_shards_the_one_that_is_read_is_stamped(tmp_path: Path) -> None:
+    shards: list[dict[str, NDArray[Any] | Filler]] = [
+        {"model.embed_tokens.weight": -HEAD}, {"lm_head.weight": HEAD},
+    ]  # fmt: skip
+    sharded_checkpoint(tmp_path / "model", shards)
+    stamp = matrices.find(at(tmp_path / "model")).stamp
+    older(tmp_path / "model/model-00001-of-00002.safetensors", 1)
+    assert matrices.find(at(tmp_path / "model")).stamp == stamp
+    older(tmp_path / "model/model-00002-of-00002.safetensors", 1)
+    assert matrices.find(at(tmp_path / "model")).stamp != stamp
+
+
 # ---- a replica --------------------------------------------------------------------------------
 
 
@@ -162,7 +249,7 @@ def test_a_replica_is_made_and_leaves_no_file(
     monkeypatch.setitem(replica.REPLICAS, "qwen2-5-3b-instruct", write)
     source = sources.Replica("qwen2-5-3b-instruct")
     found = matrices.find(Checkpoint(str(source), None, source))
-    assert found[:4] == ("", "", "W", ())
+    assert found[:5] == ("", "", "W", (), ())
     assert found.vocabulary(300) == UNKNOWN
     matrix = check(found, HEAD, "F32")
     assert list(tmp_path.iterdir()) == []
@@ -233,6 +320,7 @@ LOOK = """
     loaded := found.load(),
     {{
         "identity": [found.commit, found.file, found.tensor, list(found.identity)],
+        "stamp": list(found.stamp),
         "bytes": loaded[0].tobytes().hex(),
         "matrix": [str(loaded[0].dtype), list(loaded[0].shape), loaded[1], loaded[2]],
         "files": [before, sorted(map(str, Path({temporary!r}).iterdir()))],
@@ -266,6 +354,7 @@ def test_a_model_is_streamed_into_a_file_that_nobody_sees(
     assert bytes.fromhex(found["bytes"]) == HEAD.tobytes()
     sha256 = hashlib.sha256(HEAD.tobytes()).hexdigest()
     assert found["matrix"] == ["float32", [5000, 8], "F32", sha256]
+    assert found["stamp"] == []
     assert found["files"] == [[], []]
     assert found["writeable"] is False
     assert found["texts"] == [tokens_of(TOKENIZER, 300, "")[-1].text]

@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import hypothesis.strategies as st
 import msgspec
@@ -24,7 +24,7 @@ from core_tokens.survey.parquet import (
     survey_schema,
 )
 from core_tokens.survey.record import About, Record
-from core_tokens.survey.snapshot import Figures, snapshot
+from core_tokens.survey.snapshot import NEEDS_CLUSTER, Figures, snapshot
 from core_tokens.vocabulary import Token
 
 RULERS = ["ulp", "steps", "l2"]
@@ -79,10 +79,12 @@ def test_the_columns_of_a_survey(rulers: list[str]) -> None:
     ]
     figures = [field.name for field in fields(Figures)]
     assert schema.names == [*before, *figures, "radius", *counts, "error"]
-    for field in fields(Figures):
-        kind = {int: pa.int64(), float: pa.float64()}[field.type]  # type: ignore[index]
-        assert schema.field(field.name).type == kind
-    assert schema.field("radius").type == pa.float32()
+    kinds = {
+        int: pa.int64(), int | None: pa.int64(), float: pa.float64(), float | None: pa.float64(),
+    }  # fmt: skip
+    for name, kind in get_type_hints(Figures).items():
+        assert schema.field(name).type == kinds[kind]
+    assert schema.field("radius").type == pa.float64()
     assert {schema.field(name).type for name in counts} == {pa.int64()}
 
 
@@ -116,6 +118,24 @@ def test_a_checkpoint_has_one_row_for_each_radius() -> None:
         assert (row["sha256"], row["dtype"], row["bytes"]) == ("5" * 64, "BF16", 96)
         assert "error" not in row
     assert set(rows[0]) | {"error"} == set(survey_schema(RULERS).names)
+
+
+@pytest.mark.parametrize("radius", [0.1, 1e-5, 1 / 3, 3.0])
+def test_a_radius_is_written_as_it_was_asked_for(tmp_path: Path, radius: float) -> None:
+    with Writer(tmp_path / "a", survey_schema(RULERS)) as writer:
+        writer.add(rows_of([radius]))
+    assert pq.read_table(tmp_path / "a").column("radius").to_pylist() == [radius]
+
+
+def test_what_needs_a_cluster_is_null_where_there_is_none(tmp_path: Path) -> None:
+    found = snapshot(np.eye(3, dtype=np.float32), 0.5)
+    empty = record.record(found, msgspec.structs.replace(made().about, figures=found.figures))
+    with Writer(tmp_path / "a", survey_schema(RULERS)) as writer:
+        writer.add(survey_rows(0, HERE, "W", empty, [1.0], {}))
+    (row,) = pq.read_table(tmp_path / "a").to_pylist()
+    figures = {field.name for field in fields(Figures)}
+    assert {name for name in figures if row[name] is None} == set(NEEDS_CLUSTER)
+    assert (row["cluster_tokens"], row["vocabulary"], row["error"]) == (0, 3, None)
 
 
 def test_what_is_not_known_of_a_place_is_null_and_not_empty() -> None:

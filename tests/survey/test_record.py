@@ -1,8 +1,8 @@
 import json
-import math
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_type_hints
 
 import hypothesis.strategies as st
 import msgspec
@@ -17,9 +17,8 @@ import project
 from core_tokens.errors import FileError
 from core_tokens.survey import record
 from core_tokens.survey.record import About, Record, from_bytes, to_bytes
-from core_tokens.survey.snapshot import Figures, snapshot
+from core_tokens.survey.snapshot import NEEDS_CLUSTER, Figures, snapshot
 from core_tokens.vocabulary import Kind, Token
-from strategies import BFLOAT16
 
 GOLDEN = project.GOLDEN / "survey" / "record.safetensors"
 TEXTS: list[str | None] = ["a", "é中", r"\xE4", 'a "b", \\', "", None]
@@ -53,33 +52,43 @@ GOOD = to_bytes(made())
 # ---- there and back ---------------------------------------------------------------------------
 
 
-numbers = st.integers(0, 2**62) | st.just(-1)
+numbers = st.integers(0, 2**62)
 floats = st.floats(0, allow_nan=False, allow_infinity=False)
+KINDS_OF_FIGURES: dict[Any, st.SearchStrategy[Any]] = {
+    int: numbers, float: floats, int | None: st.none() | numbers, float | None: st.none() | floats,
+}  # fmt: skip
 figures_of_any_kind = st.builds(
-    Figures, **{field: numbers if kind is int else floats
-                for field, kind in Figures.__annotations__.items()}
-)  # fmt: skip
+    Figures, **{field: KINDS_OF_FIGURES[kind] for field, kind in get_type_hints(Figures).items()}
+)
 text = st.text(max_size=8)
 abouts = st.builds(
     About, commit=text, tensor=text, dtype=text, sha256=text, vocabulary=text,
     figures=figures_of_any_kind, bytes=st.integers(0, 2**60), seconds=floats,
-    tokens=st.lists(st.builds(Token, st.sampled_from(KINDS), st.none() | text), max_size=4),
+    tokens=st.lists(
+        st.builds(Token, st.sampled_from(KINDS), st.none() | text), min_size=4, max_size=4
+    ),
 )  # fmt: skip
 
 
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     """Arrays of every size, the empty ones too, of any bits; and any text."""
-    count, vectors, dims = (draw(st.integers(0, 4)) for _ in range(3))
-    shapes = {"token_ids": (count,), "vector_of_token": (count,), "vectors": (vectors, dims)}
-    kinds = {"vectors": BFLOAT16, "distance_ulp": np.dtype("f4"), "distance_l2": np.dtype("f4")}
+    vectors = draw(st.integers(0, 4))
+    count = draw(st.integers(0, 4)) if vectors else 0
+    kinds = {"distance_ulp": np.dtype("f4"), "distance_l2": np.dtype("f4")}
     arrays = {}
     for name in record.ARRAYS:
-        shape, dtype = shapes.get(name, (vectors,)), kinds.get(name, np.dtype(np.int64))
-        size = math.prod(shape) * dtype.itemsize
+        dtype = kinds.get(name, np.dtype(np.int64))
+        size = (count if name == "token_ids" else vectors) * dtype.itemsize
         data = draw(st.binary(min_size=size, max_size=size))
-        arrays[name] = np.frombuffer(data, dtype).reshape(shape)
-    return Record(draw(abouts), arrays)
+        arrays[name] = np.frombuffer(data, dtype)
+    ids = st.integers(0, max(vectors - 1, 0))
+    of_token = draw(st.lists(ids, min_size=count, max_size=count))
+    arrays["vector_of_token"] = np.array(of_token, np.int64)
+    about = draw(abouts)
+    figures = replace(about.figures, cluster_vectors=vectors)
+    tokens = about.tokens[:count] if draw(st.booleans()) else []
+    return Record(msgspec.structs.replace(about, figures=figures, tokens=tokens), arrays)
 
 
 @settings(max_examples=40)
@@ -107,8 +116,8 @@ def test_the_arrays_are_those_of_the_measurements() -> None:
 
 def test_arrays_in_another_memory_order_are_written_the_same() -> None:
     kept = made()
-    turned = {name: np.asfortranarray(array) for name, array in kept.arrays.items()}
-    assert not turned["vectors"].flags["C_CONTIGUOUS"]
+    turned = {name: np.repeat(array, 2)[::2] for name, array in kept.arrays.items()}
+    assert not any(array.flags["C_CONTIGUOUS"] for array in turned.values())
     assert to_bytes(Record(kept.about, turned)) == GOOD
 
 
@@ -201,6 +210,53 @@ def test_a_result_of_fewer_parts_is_refused_though_its_hash_is_right(missing: st
     assert same(from_bytes("key", hashed(about, dict(kept.arrays))), kept)
     refused(hashed({k: v for k, v in about.items() if k != missing}, dict(kept.arrays)))
     refused(hashed({**about, missing: ["of another kind", {}]}, dict(kept.arrays)))
+
+
+UNFIT: dict[str, Callable[[dict[str, Any], Any], object]] = {
+    "fewer tokens": lambda arrays, _: arrays.update(token_ids=arrays["token_ids"][1:]),
+    "fewer distances": lambda arrays, _: arrays.update(distance_ulp=arrays["distance_ulp"][1:]),
+    "distances as a matrix": lambda arrays, _: arrays.update(
+        distance_l2=arrays["distance_l2"][None]
+    ),
+    "other vectors than were counted": lambda _, about: about["figures"].update(cluster_vectors=5),
+    "a vector beyond the last": lambda arrays, _: arrays.update(
+        vector_of_token=arrays["vector_of_token"] + 1
+    ),
+    "a vector before the first": lambda arrays, _: arrays.update(
+        vector_of_token=arrays["vector_of_token"] - 1
+    ),
+    "text of some tokens": lambda _, about: about["tokens"].pop(),
+}
+
+
+@pytest.mark.parametrize("spoil", UNFIT.values(), ids=UNFIT)
+def test_parts_that_do_not_fit_each_other_are_refused_though_their_hash_is_right(
+    spoil: Callable[[dict[str, Any], Any], object],
+) -> None:
+    kept = made()
+    arrays, about = dict(kept.arrays), msgspec.to_builtins(kept.about)
+    spoil(arrays, about)
+    refused(hashed(about, arrays))
+
+
+def test_what_needs_a_cluster_may_be_null_and_counts_may_not() -> None:
+    kept = made()
+    about = msgspec.to_builtins(kept.about)
+    for name in about["figures"]:
+        figures = {**about["figures"], name: None}
+        content = hashed({**about, "figures": figures}, dict(kept.arrays))
+        if name in NEEDS_CLUSTER:
+            assert getattr(from_bytes("key", content).about.figures, name) is None
+        else:
+            refused(content)
+
+
+def test_only_what_a_radius_needs_is_kept() -> None:
+    header, data = project.split(GOOD)
+    assert set(header) - {"__metadata__"} == {
+        "token_ids", "vector_of_token", "distance_ulp", "distance_steps", "distance_l2",
+    }  # fmt: skip
+    assert len(data) == 6 * 8 + 6 * 8 + 4 * (4 + 8 + 4)
 
 
 def test_a_result_of_more_parts_is_refused_though_its_hash_is_right() -> None:

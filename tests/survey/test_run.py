@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from core_tokens.clusters import find_cluster
 from core_tokens.core import core_within
 from core_tokens.errors import FileError, ParamsError
 from core_tokens.measurements import measure
-from core_tokens.survey import parquet, summary, tables
+from core_tokens.survey import examine, matrices, parquet, summary, tables
 from core_tokens.survey.run import survey
+from core_tokens.survey.snapshot import NEEDS_CLUSTER, Figures, snapshot
 from core_tokens.survey.store import Store, StoreError
 from strategies import BFLOAT16
 
@@ -255,7 +257,53 @@ def test_tokens_of_a_known_vocabulary_have_their_text(here: Path) -> None:
     assert [row["text"] for row in members()][:6] == ["A", "B", "the"] * 2
     assert [row["text"] for row in members()][6:] == [None] * 3
     assert metrics()["core"]["entered"] == 0
-    assert {row["kind"] for row in table("arrivals")} == {"tick"}
+    assert metrics()["jaccard"] == {"neighbours_mean": 1.0, "neighbours_min": 1.0}
+    ticks = [row["label"] for row in table("arrivals") if row["kind"] == "tick"]
+    assert ticks == ["a", "b"]
+    drawn = [(row["first"], row["last"]) for row in table("arrivals") if row["kind"] == "run"]
+    assert drawn == [("a", "b")]
+
+
+def test_where_there_is_no_cluster_there_are_nulls_and_no_radius_is_drawn(
+    made: list[NDArray[Any]],
+) -> None:
+    run()
+    figures = {field.name for field in fields(Figures)}
+    missing = [
+        {name for name in figures if row[name] is None} for row in rows() if not row["error"]
+    ]
+    assert missing[:4] == [set(NEEDS_CLUSTER)] * 4
+    assert not any(missing[4:])
+    drawn = [row["checkpoint"] for row in table("sizes") if row["panel"].startswith("radius")]
+    assert len(drawn) == len(made) - 1
+    assert "runs/step8.safetensors" not in drawn
+    assert metrics()["first"]["r90_tokens"] == 0
+
+
+def test_without_any_core_no_share_is_said() -> None:
+    for step in (1, 2):
+        save(f"runs/step{step}.safetensors", np.eye(3, dtype=np.float32) * step)
+    write_params(["runs/*"])
+    run()
+    assert "jaccard" not in metrics()
+    save("runs/step1.safetensors", project.tiny_matrix())
+    write_params(["runs/step1.safetensors"])
+    run()
+    assert "jaccard" not in metrics()
+
+
+def test_several_matrices_of_a_path_are_told_apart() -> None:
+    with h5py.File("run.h5", "w") as file:
+        file["one"] = project.tiny_matrix().view(np.uint16)
+        file["two"] = np.stack(growing(3)).view(np.uint16)
+    given = [{"source": "run.h5", "tensor": name} for name in ("one", "two")]
+    write_params(["run.h5", *given], radii=[0.1])
+    run()
+    assert [(row["source"], row["tensor"], row["step"], row["radius"]) for row in rows()] == [
+        ("run.h5#unembedding", None, None, None), ("run.h5#one", "one", None, 0.1),
+        ("run.h5[0]", "two", None, 0.1), ("run.h5[1]", "two", None, 0.1),
+        ("run.h5[2]", "two", None, 0.1),
+    ]  # fmt: skip
 
 
 def test_names_that_are_no_utf_8_are_written_escaped() -> None:
@@ -397,6 +445,36 @@ def test_wherever_the_store_is_the_bytes_are_the_same(here: Path, made: list[NDA
     assert written() == before
     assert run(store="kept here").reused == len(made)
     assert len(list((here / "kept here").rglob("*.safetensors"))) == len(made)
+
+
+def test_again_no_file_is_read(made: list[NDArray[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+
+    def read(*_: Any) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(matrices, "_mapped", read)
+    monkeypatch.setattr(matrices, "_from_hdf5", read)
+    assert run().reused == len(made)
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_failure_and_is_read_the_next_time(
+    made: list[NDArray[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = iter([1])
+
+    def rewritten(matrix: NDArray[Any], threshold: float) -> Any:
+        if next(once, None):
+            save("runs/step8.safetensors", np.concatenate([made[0], made[0]]))
+        return snapshot(matrix, threshold)
+
+    monkeypatch.setattr(examine, "snapshot", rewritten)
+    assert run().totals.failed == 2
+    assert rows()[0]["error"] == (
+        "runs/step8.safetensors: found a file that changed; expected one that keeps still"
+    )
+    assert run().totals.failed == 1
+    assert (rows()[0]["error"], rows()[0]["vocabulary"]) == (None, 24)
 
 
 def test_two_checkpoints_of_the_same_bytes_are_examined_once(here: Path) -> None:

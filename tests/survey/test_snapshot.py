@@ -3,9 +3,9 @@ import itertools
 import json
 import math
 from collections import Counter
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ import project
 from core_tokens.clusters import find_cluster
 from core_tokens.errors import TensorError
 from core_tokens.measurements import measure
-from core_tokens.survey.snapshot import VERSION, Figures, snapshot
+from core_tokens.survey.snapshot import NEEDS_CLUSTER, VERSION, Figures, snapshot
 from strategies import BFLOAT16, DTYPES, FLOAT32, FLOAT64, NANS, from_bits, matrices, sign_of
 
 NAN, INF = math.nan, math.inf
@@ -86,12 +86,13 @@ def plainly(matrix: NDArray[Any], threshold: float) -> dict[str, Any]:
         "cluster_tokens": len(inside),
         "stored_vectors": len({keys[token] for token in inside}),
         "nearest_outsider_l2": (
-            oracle.nearest_outsider(matrix, inside) if inside and outside else 0.0
+            oracle.nearest_outsider(matrix, inside) if inside and outside else None
         ),
-        "cluster_vectors": 0, "changed_tokens": 0, "origin_token": -1, "origin_population": 0,
-        "origin_norm": 0.0, "ulp": 0.0, "distance_ulp_max": 0.0, "distance_steps_max": 0,
-        "distance_l2_max": 0.0, "r90_tokens": 0.0, "r90_vectors": 0.0, "gap_at": 0,
-        "constant_dimensions": 0, "varying_dimensions": 0, **graph([], True), **graph([], False),
+        "cluster_vectors": 0, "changed_tokens": 0, "origin_token": None, "origin_population": 0,
+        "origin_norm": None, "ulp": None, "distance_ulp_max": None, "distance_steps_max": None,
+        "distance_l2_max": None, "r90_tokens": None, "r90_vectors": None, "gap_at": None,
+        "constant_dimensions": None, "varying_dimensions": None, **graph([], True),
+        **graph([], False),
     }  # fmt: skip
     if not inside:
         return found
@@ -136,17 +137,20 @@ def check(matrix: NDArray[Any], threshold: float) -> Figures:
     figures = snapshot(matrix, threshold).figures
     found, expected = asdict(figures), plainly(matrix, threshold)
     assert found.keys() == expected.keys()
-    for field in fields(Figures):
-        value, wanted = found[field.name], expected[field.name]
-        assert type(value) is field.type, field.name
-        if field.name == "nearest_outsider_l2":
-            assert value == pytest.approx(min(wanted, LARGEST), rel=1e-6), field.name
-        elif field.name in AS_FLOAT32:
+    for name, kind in get_type_hints(Figures).items():
+        value, wanted = found[name], expected[name]
+        if wanted is None:
+            assert (value, name in NEEDS_CLUSTER) == (None, True), name
+            continue
+        assert kind in (type(value), type(value) | None), name
+        if name == "nearest_outsider_l2":
+            assert value == pytest.approx(min(wanted, LARGEST), rel=1e-6), name
+        elif name in AS_FLOAT32:
             with np.errstate(over="ignore"):
                 single = np.float32(wanted)
-            assert value == (LARGEST if math.isinf(single) else float(str(single))), field.name
+            assert value == (LARGEST if math.isinf(single) else float(str(single))), name
         else:
-            assert value == wanted, field.name
+            assert value == wanted, name
     return figures
 
 
@@ -238,7 +242,7 @@ ALONE: dict[str, list[list[float]]] = {
 
 @pytest.mark.parametrize("dtype", [BFLOAT16, FLOAT32, FLOAT64], ids=str)
 @pytest.mark.parametrize("rows", ALONE.values(), ids=ALONE)
-def test_without_a_cluster_what_needs_one_is_zero_or_minus_one(
+def test_without_a_cluster_what_needs_one_is_none_and_counts_are_zero(
     rows: list[list[float]], dtype: np.dtype[Any]
 ) -> None:
     matrix = np.array(rows).astype(dtype)
@@ -247,11 +251,19 @@ def test_without_a_cluster_what_needs_one_is_zero_or_minus_one(
     of_matrix = {"vocabulary", "dims", "stored_bits", "unique_rows", "zero_rows",
                  "nonfinite_rows", "groups", "grouped_tokens", "largest_group"}  # fmt: skip
     rest = {name: value for name, value in asdict(found).items() if name not in of_matrix}
-    assert rest.pop("origin_token") == -1
-    assert set(rest.values()) == {0}
+    assert {name for name, value in rest.items() if value is None} == set(NEEDS_CLUSTER)
+    assert {value for value in rest.values() if value is not None} == {0}
     measured = snapshot(matrix, 0.5).measured
     assert len(measured.token_ids) == len(measured.vectors) == 0
     assert measured.vectors.shape == (0, 2)
+
+
+def test_where_all_are_inside_the_nearest_outside_is_none_and_the_rest_is_there() -> None:
+    found = asdict(check(np.array([[1.0, 2.0]] * 3, np.float32), 0.5))
+    assert {name for name, value in found.items() if value is None} == {"nearest_outsider_l2"}
+    outside = asdict(check(np.array([[1.0, 2.0]] * 3 + [[9.0, 2.0]], np.float32), 0.5))
+    assert None not in outside.values()
+    assert outside["nearest_outsider_l2"] == 8
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

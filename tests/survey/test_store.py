@@ -41,6 +41,11 @@ def test_a_key_is_a_sha256_of_all_that_it_depends_on() -> None:
     assert key_of("a", 1.5, 2) == sha256(b"a\x001.5\x002").hexdigest()
 
 
+def test_names_that_are_no_utf_8_have_keys_of_their_own() -> None:
+    names = ["W\udcff", r"W\udcff", "W\udcfe", "W", "W\xff"]
+    assert len({key_of(name) for name in names}) == len(names)
+
+
 @given(
     *[
         st.lists(
@@ -194,6 +199,53 @@ def test_an_interrupted_write_leaves_nothing_and_stays_an_interrupt(
     monkeypatch.setattr(kept._files, "pipe_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         kept.write(KEY, b"half")
+    assert left_at(str(tmp_path)) == []
+
+
+# ---- aliases ----------------------------------------------------------------------------------
+
+
+def test_a_key_is_found_by_its_alias_and_what_has_none_is_none(url: str) -> None:
+    assert Store(url).alias(KEY) is None
+    Store(url).set_alias(KEY, OTHER)
+    assert Store(url).alias(KEY) == OTHER
+    assert Store(url).alias(OTHER) is None
+    assert Store(url).read(KEY) is None
+    assert left_at(url) == [f"/ab/{KEY}.key"]
+    Store(url).write(KEY, b"one")
+    Store(url).set_alias(KEY, KEY)
+    assert (Store(url).read(KEY), Store(url).alias(KEY)) == (b"one", KEY)
+
+
+def test_an_empty_name_is_no_alias(url: str) -> None:
+    Store(url).check()
+    Store(url).set_alias("", KEY)
+    assert Store(url).alias("") is None
+    assert left_at(url) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 64, KEY[:-1].encode(), KEY.encode() + b"\n", KEY.upper().encode(), b"../x",
+     KEY.encode() * 2, b"g" * 64],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_key_is_no_alias(tmp_path: Path, content: bytes) -> None:
+    Store(str(tmp_path)).set_alias(KEY, OTHER)
+    (tmp_path / "ab" / f"{KEY}.key").write_bytes(content)
+    assert Store(str(tmp_path)).alias(KEY) is None
+
+
+def test_an_alias_that_cannot_be_read_or_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ab" / f"{KEY}.key").mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot be read"):
+        Store(str(tmp_path)).alias(KEY)
+    kept = Store(str(tmp_path))
+    monkeypatch.setattr(kept._files, "mv", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(StoreError, match=r"cannot be written \(full\)"):
+        kept.set_alias(OTHER, KEY)
     assert left_at(str(tmp_path)) == []
 
 

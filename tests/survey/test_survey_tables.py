@@ -99,6 +99,9 @@ def test_places_run_from_left_to_right(steps: list[int | None]) -> None:
         (["run/1", "run/1/2"], ["1", "1/2"]),
         (["same", "same"], ["same", "same"]),
         (["a", "b/c"], ["a", "b/c"]),
+        (["run.h5[0]", "run.h5[1]"], ["[0]", "[1]"]),
+        (["a/run.h5[0]", "a/run.h5[10]", "a/run.h5"], ["run.h5[0]", "run.h5[10]", "run.h5"]),
+        (["x/run.h5[3]", "y/run.h5[3]"], ["x", "y"]),
     ],
 )
 def test_names_are_cut_to_what_tells_them_apart(names: list[str], shown: list[str]) -> None:
@@ -108,6 +111,11 @@ def test_names_are_cut_to_what_tells_them_apart(names: list[str], shown: list[st
 def test_checkpoints_are_called_by_their_steps_if_all_have_one() -> None:
     assert labels([("a/1", 1), ("a/2", 20)]) == ["1", "20"]
     assert labels([("a/1", 1), ("a/2", None)]) == ["1", "2"]
+
+
+@pytest.mark.parametrize("steps", [(1, 1), (2, 1), (0, 0)])
+def test_steps_that_do_not_grow_tell_no_checkpoints_apart(steps: tuple[int, int]) -> None:
+    assert labels([("a/x", steps[0]), ("a/y", steps[1])]) == ["x", "y"]
 
 
 @given(st.lists(st.text("ab/@", min_size=1, max_size=6), min_size=1, max_size=5, unique=True))
@@ -235,10 +243,16 @@ def test_without_texts_none_are_shown_and_by_text_there_is_no_first_token() -> N
     assert (row["text"], row["first_token"]) == ("w1", "")
 
 
-def test_vocabularies_that_cannot_be_compared_have_no_arrivals() -> None:
-    both = [members({1: True}, "v", ["x"] * 10), members({1: True}, "")]
-    kinds = {row["kind"] for row in rows_of(tables.arrivals_table(points(2), both))}
-    assert kinds == {"tick"}
+def test_of_vocabularies_that_cannot_be_compared_the_most_alike_are_drawn() -> None:
+    some = [members({1: True}, ""), members({2: True}, "v", ["x"] * 10), members({3: True}, "")]
+    found = rows_of(tables.arrivals_table(points(3), some))
+    runs = [row for row in found if row["kind"] == "run"]
+    assert [(row["first"], row["last"], row["first_token"]) for row in runs] == [
+        ("step0", "step0", "1"), ("step2", "step2", "3"),
+    ]  # fmt: skip
+    assert [(row["x"], row["x2"]) for row in runs] == [("-0.5", "0.5"), ("0.5", "1.5")]
+    ticks = [(row["x"], row["label"]) for row in found if row["kind"] == "tick"]
+    assert ticks == [("0", "0"), ("1", "2")]
 
 
 @pytest.mark.parametrize(
@@ -333,12 +347,14 @@ def test_the_metrics_are_those_of_the_definition(some: list[Cluster | None]) -> 
         "distance": {"ulp": 1}, "radius": 3.0, "entered": sum(len(b - a) for a, b in pairs),
         "left": sum(len(a - b) for a, b in pairs),
     }  # fmt: skip
-    ends = (cores[0] & cores[-1], cores[0] | cores[-1]) if cores else (set(), set())
-    assert found["jaccard"] == {
-        "first_and_last": len(ends[0]) / len(ends[1]) if ends[1] else 0.0,
-        "neighbours_mean": pytest.approx(sum(shares) / len(shares)) if shares else 0.0,
-        "neighbours_min": min(shares, default=0.0),
-    }
+    jaccard: dict[str, Any] = {}
+    if len(cores) > 1 and cores[0] | cores[-1]:
+        jaccard["first_and_last"] = len(cores[0] & cores[-1]) / len(cores[0] | cores[-1])
+    if shares:
+        jaccard["neighbours_mean"] = pytest.approx(sum(shares) / len(shares))
+        jaccard["neighbours_min"] = min(shares)
+    assert found.get("jaccard", {}) == jaccard
+    assert "jaccard" not in found or jaccard
     for name, values in (
         ("cluster_tokens", list(map(len, good))), ("core_ulp_3", list(map(len, cores))),
     ):  # fmt: skip
@@ -351,12 +367,42 @@ def test_the_metrics_are_those_of_the_definition(some: list[Cluster | None]) -> 
     assert json.loads(json_text(found)) == found
 
 
-def test_the_shape_of_the_metrics_does_not_depend_on_what_was_found() -> None:
+def test_the_shape_of_the_metrics_depends_on_nothing_but_what_could_be_compared() -> None:
     def shape(value: Any) -> Any:
         return {k: shape(v) for k, v in value.items()} if isinstance(value, dict) else None
 
-    one, other = added([{}]), added([None, {1: True}, {1: True, 2: False}])
-    assert shape(one.metrics(1, "ulp", 3)) == shape(other.metrics(1, "ulp", 3))
+    full = shape(added([None, {1: True}, {1: True, 2: False}]).metrics(1, "ulp", 3))
+    assert set(full.pop("jaccard")) == {"first_and_last", "neighbours_mean", "neighbours_min"}
+    alone: list[list[Cluster | None]] = [
+        [{}], [{1: True}], [None, {}], [{}, {}], [{1: False}, {2: False}],
+    ]  # fmt: skip
+    for some in alone:
+        assert shape(added(some).metrics(1, "ulp", 3)) == full
+
+
+@pytest.mark.parametrize(
+    ("some", "keys"),
+    [
+        ([{}, {1: True}], {"first_and_last", "neighbours_mean", "neighbours_min"}),
+        ([{}, {1: True}, {}], {"neighbours_mean", "neighbours_min"}),
+        ([{1: True}, {2: True}], {"first_and_last", "neighbours_mean", "neighbours_min"}),
+    ],
+)
+def test_a_share_of_nothing_is_not_said(some: list[Cluster | None], keys: set[str]) -> None:
+    assert set(added(some).metrics(1, "ulp", 3)["jaccard"]) == keys
+
+
+def test_tokens_of_one_text_enter_and_leave_as_one_name() -> None:
+    totals = Totals()
+    for core, vocabulary, words in (
+        ((0, 1, 2), "v", ["same", "same", "other"]),
+        ((0,), "w", ["new", "y", "z"]),
+        ((0, 1), "v", ["new", "new", "other"]),
+    ):
+        totals.add({}, members(dict.fromkeys(core, True), vocabulary, words))
+    found = totals.metrics(1.0, "ulp", 1.0)
+    assert (found["core"]["entered"], found["core"]["left"]) == (1, 2)
+    assert found["jaccard"]["neighbours_min"] == 0.0
 
 
 def test_checkpoints_that_cannot_be_compared_count_as_no_neighbours() -> None:
@@ -366,9 +412,7 @@ def test_checkpoints_that_cannot_be_compared_count_as_no_neighbours() -> None:
     totals.add({}, members({2: True, 3: True}, ""))
     found = totals.metrics(1.0, "ulp", 1.0)
     assert (found["core"]["entered"], found["core"]["left"]) == (1, 0)
-    assert found["jaccard"] == {
-        "first_and_last": 0.0, "neighbours_mean": 0.5, "neighbours_min": 0.5,
-    }  # fmt: skip
+    assert found["jaccard"] == {"neighbours_mean": 0.5, "neighbours_min": 0.5}
 
 
 def test_radius_and_threshold_are_those_that_were_asked_for() -> None:

@@ -54,8 +54,11 @@ class Checkpoint:
     @property
     def path(self) -> str:
         """Of a file or folder, as it was given."""
-        name = self.name.removesuffix(f"#{self.tensor or self.which}")
-        return name.removesuffix(f"[{self.index}]")
+        name, source = self.name, shown(str(self.source))
+        for suffix in (f"#{self.tensor or self.which}", f"[{self.index}]"):
+            if not source.endswith(name):  # a file may itself be called so
+                name = name.removesuffix(suffix)
+        return name
 
 
 def expand(given: Sequence[str | Sources], where: str) -> list[Checkpoint]:

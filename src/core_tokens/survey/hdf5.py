@@ -87,8 +87,12 @@ def _steps(kept: Any, many: int) -> list[int] | None:
     if getattr(kept, "shape", None) != (many,) or kept.dtype.kind not in "iuf":
         return None
     numbers = kept[()]
-    whole = (abs(numbers) < 2.0**63).all() and (numbers == np.trunc(numbers)).all()
-    return [int(step) for step in numbers] if whole else None
+    if numbers.dtype.kind == "f":
+        numbers = numbers.astype(np.float64)
+        if not ((abs(numbers) < 2.0**63) & (numbers == np.trunc(numbers))).all():
+            return None
+    steps = [int(step) for step in numbers]
+    return steps if max(steps, default=0) < 1 << 63 else None
 
 
 def _opened(path: Path) -> Any:

@@ -103,7 +103,7 @@ def _stamp(folder: Folder, path: Path, *which: str) -> tuple[str, ...]:
     for each in (path, folder.folder / TOKENIZER):
         if each.exists():
             status = each.stat()
-            found += [shown(str(each)), str(status.st_size), str(status.st_mtime_ns)]
+            found += [str(each), str(status.st_size), str(status.st_mtime_ns)]
     return tuple(found)
 
 

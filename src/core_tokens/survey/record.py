@@ -94,7 +94,9 @@ def from_bytes(where: str, content: bytes) -> Record:
         arrays = {name: _array(content, header.entries[name]) for name in ARRAYS}
         if parts["xxh3"] != _hash(parts["about"], arrays):
             raise ValueError("other bytes than were written")
-        return Record(msgspec.json.decode(parts["about"], type=About), arrays)
+        about = msgspec.json.decode(parts["about"], type=About)
+        _check(arrays, about)
+        return Record(about, arrays)
     except NOT_WHOLE as error:
         raise FileError(where, f"no whole result of a survey ({error})", "one") from error
 

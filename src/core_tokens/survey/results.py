@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,59 +52,35 @@ def put_together(
 ) -> Summary:
     """Put together what was kept of each checkpoint, one at a time, in their order."""
     radii, rulers = settings.radii, list[str](settings.distances)
-    ruler, radius = rulers[0], radii[0]
-    good = [at for at, outcome in enumerate(outcomes) if not outcome.error]
-    of_points, of_arrivals, of_overlaps = (
-        {good[nth] for nth in tables.picked(len(good), most)}
-        for most in (tables.MOST_POINTS, tables.MOST_ARRIVALS, tables.MOST_OVERLAPS)
-    )
-    points: list[tables.Point] = []
-    arrivals: list[Members] = []
-    overlaps: list[Members] = []
-    totals, seconds = tables.Totals(), 0.0
-    costs = []
-    rows_path, members_path = folder / "survey.parquet", folder / "membership.parquet"
-    metrics_path, costs_path = folder / "survey.json", folder / "costs.csv"
-    plots = {name: folder / "plots" / f"{name}.csv" for name in tables.COLUMNS}
-    final = (rows_path, members_path, metrics_path, costs_path, *plots.values())
-    with replacing(*final) as (to_rows, to_members, to_metrics, to_costs, *to_plots):
+    totals, seconds, costs = tables.Totals(), 0.0, []
+    pictures = _Pictures(checkpoints, [at for at, each in enumerate(outcomes) if not each.error])
+    names = ("survey.parquet", "membership.parquet", "survey.json", "costs.csv")
+    plots = [f"plots/{name}.csv" for name in tables.COLUMNS]
+    with replacing(*(folder / name for name in (*names, *plots))) as temporary:
+        to_rows, to_members, to_metrics, to_costs, *to_plots = temporary
         with (
             parquet.Writer(to_rows, parquet.survey_schema(rulers)) as rows,
             parquet.Writer(to_members, parquet.membership_schema(rulers)) as membership,
         ):
             for at, found in _records(kept, outcomes):
-                checkpoint = checkpoints[at]
+                checkpoint, outcome = checkpoints[at], outcomes[at]
                 if found is None:
-                    rows.add([parquet.failed_row(at, checkpoint, outcomes[at].error)])
+                    rows.add([parquet.failed_row(at, checkpoint, outcome.error)])
                     totals.failed += 1
                     continue
                 cores = {each: [_core(found, each, within) for within in radii] for each in rulers}
-                rows.add(
-                    parquet.survey_rows(at, checkpoint, outcomes[at].file, found, radii, cores)
-                )
+                rows.add(parquet.survey_rows(at, checkpoint, outcome.file, found, radii, cores))
                 membership.add_columns(parquet.membership_columns(at, found, rulers))
-                members = _members(found, ruler, radius)
+                members = _members(found, rulers[0], radii[0])
                 totals.add(_sizes(found, radii, cores), members)
+                pictures.add(at, _drawn(found, rulers[0], radii, cores[rulers[0]]), members)
                 seconds += found.about.seconds
                 costs.append((at, checkpoint.name, found.about.bytes, f"{found.about.seconds:.3f}"))
-                if at in of_points:
-                    sizes = _drawn(found, ruler, radii, cores[ruler])
-                    points.append(tables.Point(checkpoint.name, checkpoint.step, sizes))
-                if at in of_arrivals:
-                    arrivals.append(members)
-                if at in of_overlaps:
-                    overlaps.append(members)
-        metrics = totals.metrics(settings.threshold, ruler, radius)
+        metrics = totals.metrics(settings.threshold, rulers[0], radii[0])
         to_metrics.write_text(json_text(metrics), encoding="utf-8")
         to_costs.write_text(csv_text(("checkpoint", "source", "bytes", "seconds"), costs), "utf-8")
-        named = partial(_named, checkpoints)
-        drawn = {
-            "sizes": tables.sizes_table(points),
-            "arrivals": tables.arrivals_table(named(of_arrivals), arrivals),
-            "overlap": tables.overlap_table(named(of_overlaps), overlaps),
-        }
-        for to, name in zip(to_plots, plots, strict=True):
-            to.write_text(drawn[name], encoding="utf-8")
+        for to, text in zip(to_plots, pictures.tables(), strict=True):
+            to.write_text(text, encoding="utf-8")
     failures = [
         (checkpoint.name, outcome.error)
         for checkpoint, outcome in zip(checkpoints, outcomes, strict=True)
@@ -113,6 +88,41 @@ def put_together(
     ]
     reused = sum(outcome.reused for outcome in outcomes)
     return Summary(totals, reused, failures[:FAILURES], seconds)
+
+
+class _Pictures:
+    """What the pictures show, of the checkpoints that are picked for each of them."""
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], good: Sequence[int]) -> None:
+        self._checkpoints = checkpoints
+        most = (tables.MOST_POINTS, tables.MOST_ARRIVALS, tables.MOST_OVERLAPS)
+        self._picked = [{good[nth] for nth in tables.picked(len(good), each)} for each in most]
+        self._points: list[tables.Point] = []
+        self._arrivals: dict[int, Members] = {}
+        self._overlaps: dict[int, Members] = {}
+
+    def add(self, at: int, sizes: Mapping[tuple[str, str], float], members: Members) -> None:
+        """One checkpoint, in their order."""
+        of_sizes, of_arrivals, of_overlaps = self._picked
+        if at in of_sizes:
+            self._points.append(tables.Point(*self._named(at), sizes))
+        if at in of_arrivals:
+            self._arrivals[at] = members
+        if at in of_overlaps:
+            self._overlaps[at] = members
+
+    def tables(self) -> Iterator[str]:
+        """The tables, in the order of ``tables.COLUMNS``."""
+        yield tables.sizes_table(self._points)
+        yield tables.arrivals_table(
+            [self._named(at) for at in self._arrivals], list(self._arrivals.values())
+        )
+        yield tables.overlap_table(
+            [self._named(at) for at in self._overlaps], list(self._overlaps.values())
+        )
+
+    def _named(self, at: int) -> tuple[str, int | None]:
+        return self._checkpoints[at].name, self._checkpoints[at].step
 
 
 def _records(kept: Store, outcomes: Sequence[Outcome]) -> Iterator[tuple[int, Record | None]]:
@@ -186,7 +196,3 @@ def _drawn(
     if figures.r90_tokens is not None:
         sizes["radius of 90%, in ulp", "cluster"] = figures.r90_tokens
     return sizes
-
-
-def _named(checkpoints: Sequence[Checkpoint], some: set[int]) -> list[tuple[str, int | None]]:
-    return [(checkpoints[at].name, checkpoints[at].step) for at in sorted(some)]

@@ -22,7 +22,8 @@ class StoreError(FileError):
 
 def key_of(*parts: object) -> str:
     """A key from all that a result depends on: 64 hexadecimal digits."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+    text = "\0".join(map(str, parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # names of files
 
 
 def address(text: str | None, where: str) -> str:
