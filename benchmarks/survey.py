@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +32,7 @@ from core_tokens.tensors import matrix_header
 sys.path.insert(0, str(ROOT / "tests"))
 
 PAIRS = 3
-LARGE, ROWS, DIMS = 12, 60_000, 2_560
+LARGE, ROWS, DIMS = 24, 60_000, 2_560
 """Matrices of 307 MB: large enough that a worker's start and the scheduler do not count."""
 TRIVIAL = 1_000
 FEW, MANY = 100, 10_000
@@ -96,21 +99,37 @@ def trajectory(path: Path, steps: int, rows: int, dims: int, shared: int) -> lis
     return expand([str(path)], "benchmark")
 
 
-def workers(folder: Path) -> tuple[float, list[float], float, float]:
-    """Seconds for a GB on one worker, how much faster two are, and what one process takes."""
+def workers(folder: Path) -> dict[str, float | list[float]]:
+    """Seconds for a GB, and how much faster two workers are than one and than their peers."""
     large = Timed(trajectory(folder / "large.safetensors", LARGE, ROWS, DIMS, 1000), folder / "s")
     gigabytes = LARGE * ROWS * DIMS * 2 / 1e9
-    one, ratios, alone, both = [], [], [], []
-    with engine.client(None, 1, LARGE) as single, engine.client(None, 2, LARGE) as double:
+    halves = [
+        Timed(large.checkpoints[nth::2], folder / f"half-{nth}") for nth in (0, 1)
+    ]  # fmt: skip
+    found: dict[str, list[float]] = {
+        name: [] for name in ("work", "ratios", "alone", "both", "plain")
+    }
+    with ExitStack() as stack:
+        single, double = (stack.enter_context(_one_core_each(count)) for count in (1, 2))
+        pool = stack.enter_context(get_context("spawn").Pool(2))
         for turn in range(PAIRS + 1):
             slow, fast = large.seconds(single), large.seconds(double)
             bare, spread = large.seconds_alone(1), large.seconds_alone(2)
+            start = time.perf_counter()
+            pool.map(partial(Timed.seconds_alone, cores=1), halves, chunksize=1)
+            plain = bare / (time.perf_counter() - start)
             if turn:  # the first warms up
-                one.append(slow / gigabytes)
-                ratios.append(slow / fast)
-                alone.append(slow / bare)
-                both.append(spread / fast)
-    return median(one), ratios, median(alone), median(both)
+                values = (slow / gigabytes, slow / fast, slow / bare, spread / fast, plain)
+                for name, value in zip(found, values, strict=True):
+                    found[name].append(value)
+    return {name: each if name == "ratios" else median(each) for name, each in found.items()}
+
+
+@contextmanager
+def _one_core_each(count: int) -> Iterator[object]:
+    """So many workers on this machine, each with one core."""
+    with limited_to(count), engine.client(None, count, LARGE) as there:
+        yield there
 
 
 def engine_cost(folder: Path) -> tuple[float, float]:
@@ -130,14 +149,15 @@ def driver_bytes(folder: Path, count: int) -> int:
     trajectory(made / "trivial.safetensors", count, 16, 4, 4)
     (made / "params.yaml").write_text(PARAMS)
     code = (
-        "import resource, sys; from core_tokens import cli; sys.argv[1:] = ['survey', 'trivial'];"
-        "cli.main(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys; from core_tokens import cli; sys.argv[1:] = ['survey', 'trivial'];"
+        "cli.main(); print(open('/proc/self/status').read())"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"],
         cwd=made, env=ENVIRONMENT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return int(done.stdout.splitlines()[-1]) * 1024
+    (peak,) = (line for line in done.stdout.splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * 1024
 
 
 def stream_seconds(folder: Path) -> float:
@@ -208,17 +228,14 @@ def together_seconds(folder: Path) -> tuple[float, int]:
 
 def measure(folder: Path) -> scale.Constants:
     """All constants."""
-    seconds, ratios, alone, both = workers(folder)
+    throughput: dict[str, Any] = workers(folder)
     there, here = engine_cost(folder)
     together, result = together_seconds(folder)
     return scale.Constants(
-        work=seconds,
+        **throughput,
         stream=stream_seconds(folder),
         engine=max(0.0, there - here) / 1e3,
         together=together,
-        ratios=ratios,
-        alone=alone,
-        both=both,
         few=driver_bytes(folder, FEW),
         many=driver_bytes(folder, MANY),
         counts=(FEW, MANY),
