@@ -28,7 +28,6 @@ class Constants:
         ratios: how many times faster two workers were than one.
         alone: the throughput of one worker against the same loop without Dask.
         both: how many times longer one process on two cores took than two workers.
-        plain: how many times faster two processes were than one, each a loop without Dask.
         few: bytes of the driver's memory at its largest, of ``FEW`` checkpoints.
         many: the same of ``MANY``.
         counts: FEW and MANY.
@@ -42,7 +41,6 @@ class Constants:
     ratios: Sequence[float]
     alone: float
     both: float
-    plain: float
     few: int
     many: int
     counts: tuple[int, int]

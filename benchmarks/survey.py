@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -100,28 +99,24 @@ def trajectory(path: Path, steps: int, rows: int, dims: int, shared: int) -> lis
 
 
 def workers(folder: Path) -> dict[str, float | list[float]]:
-    """Seconds for a GB, and how much faster two workers are than one and than their peers."""
+    """Seconds for a GB, and how much faster two workers are than one and than their peers.
+
+    One cluster at a time: the processes of an idle one take some hundredths of a core each.
+    """
     large = Timed(trajectory(folder / "large.safetensors", LARGE, ROWS, DIMS, 1000), folder / "s")
     gigabytes = LARGE * ROWS * DIMS * 2 / 1e9
-    halves = [
-        Timed(large.checkpoints[nth::2], folder / f"half-{nth}") for nth in (0, 1)
-    ]  # fmt: skip
-    found: dict[str, list[float]] = {
-        name: [] for name in ("work", "ratios", "alone", "both", "plain")
-    }
-    with ExitStack() as stack:
-        single, double = (stack.enter_context(_one_core_each(count)) for count in (1, 2))
-        pool = stack.enter_context(get_context("spawn").Pool(2))
-        for turn in range(PAIRS + 1):
-            slow, fast = large.seconds(single), large.seconds(double)
-            bare, spread = large.seconds_alone(1), large.seconds_alone(2)
-            start = time.perf_counter()
-            pool.map(partial(Timed.seconds_alone, cores=1), halves, chunksize=1)
-            plain = bare / (time.perf_counter() - start)
-            if turn:  # the first warms up
-                values = (slow / gigabytes, slow / fast, slow / bare, spread / fast, plain)
-                for name, value in zip(found, values, strict=True):
-                    found[name].append(value)
+    found: dict[str, list[float]] = {name: [] for name in ("work", "ratios", "alone", "both")}
+    for _ in range(PAIRS):
+        seconds = []
+        for count in (1, 2):
+            with _one_core_each(count) as there:
+                large.seconds(there)  # warms up
+                seconds.append(large.seconds(there))
+        slow, fast = seconds
+        bare, spread = large.seconds_alone(1), large.seconds_alone(2)
+        values = (slow / gigabytes, slow / fast, slow / bare, spread / fast)
+        for name, value in zip(found, values, strict=True):
+            found[name].append(value)
     return {name: each if name == "ratios" else median(each) for name, each in found.items()}
 
 

@@ -14,7 +14,7 @@ from core_tokens.survey.store import Store
 from repository import ROOT
 
 FOUND = Constants(
-    work=1.0, stream=0.5, engine=0.005, together=0.002, ratios=[1.7, 1.9, 1.8], alone=1.0, both=1.1, plain=1.9,
+    work=1.0, stream=0.5, engine=0.005, together=0.002, ratios=[1.7, 1.9, 1.8], alone=1.0, both=1.1,
     few=150_000_000, many=190_000_000, counts=(100, 10_000), result=100_000,
 )  # fmt: skip
 

@@ -21,7 +21,8 @@ from core_tokens.tables import norm, number
 VERSION = 1
 """Of what ``snapshot`` finds: one more whenever the same matrix would give something else."""
 
-BLOCK_ROWS = 1 << 10
+BLOCK_VALUES = 1 << 16
+"""Rows of about this many values are looked at at once: what comes of them stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -187,10 +188,11 @@ def _graph(name: str, graph: Graph) -> dict[str, int]:
 def _nonfinite_rows(matrix: NDArray[Any]) -> int:
     """Rows that hold NaN or infinity."""
     found = np.zeros(len(matrix), bool)
+    step = max(1, BLOCK_VALUES // matrix.shape[1])
 
     def part(start: int, stop: int) -> None:
-        for at in range(start, stop, BLOCK_ROWS):
-            rows = slice(at, min(at + BLOCK_ROWS, stop))
+        for at in range(start, stop, step):
+            rows = slice(at, min(at + step, stop))
             found[rows] = ~finite(matrix[rows]).all(axis=1)
 
     over_rows(part, len(matrix), matrix.shape[1] * matrix.dtype.itemsize)
