@@ -34,6 +34,13 @@ PATIENCE = 15.0
 MEMORY = 2 << 30
 """Bytes that a worker of a local cluster should have for itself."""
 
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
+"""What Dask does for whoever looks on; where nobody does, a tenth of a core is for the work."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -73,9 +80,7 @@ def client(scheduler: str | None, workers: int | None, items: int) -> Iterator[A
     count = max(1, min(most, items))
     # Pages of mapped files, which Dask would count, are the system's to keep or drop.
     # A page of the cluster's is served even if none is asked for; then at a port that may be taken.
-    # The profiler, which nobody looks at, takes the workers a twentieth of their time.
-    quick = {"distributed.worker.profile.enabled": False}
-    with dask.config.set(quick), distributed.LocalCluster(
+    with dask.config.set(QUIET), distributed.LocalCluster(
         n_workers=count, threads_per_worker=max(1, cores() // count), resources={RESOURCE: 1},
         memory_limit=0, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
         preload=[__name__],
