@@ -6,6 +6,7 @@
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from core_tokens import console, plot_files
@@ -16,7 +17,7 @@ from core_tokens.pictures.render import rendered
 PLOTS = Path("data", "surveys", "training-run", "plots")
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Write one picture for each table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("pictures"), metavar="FOLDER")
@@ -31,4 +32,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(console.run(main))  # type: ignore[arg-type] # a list is a sequence
+    raise SystemExit(console.run(main))

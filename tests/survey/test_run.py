@@ -264,6 +264,23 @@ def test_tokens_of_a_known_vocabulary_have_their_text(here: Path) -> None:
     assert drawn == [("a", "b")]
 
 
+def test_a_model_without_a_cluster_is_compared_with_one_of_another_vocabulary(here: Path) -> None:
+    matrix = np.random.default_rng(0).standard_normal((258, 4)).astype(np.float32)
+    for name, words in (("a", ["the"]), ("b", ["the", "two"])):
+        save(f"{name}/model.safetensors", matrix[: 256 + len(words)])
+        (here / name / "tokenizer.json").write_bytes(tokenizers_made.byte_level(*words))
+        matrix[[32, 33, 256]] = 0.5  # of the second
+    write_params(["a", "b"])
+    run()
+    assert [row["cluster_tokens"] for row in rows()[:: len(RADII)]] == [0, 3]
+    assert (metrics()["core"]["entered"], metrics()["core"]["left"]) == (3, 0)
+    assert metrics()["jaccard"]["first_and_last"] == 0
+    ticks = [row["label"] for row in table("arrivals") if row["kind"] == "tick"]
+    assert ticks == ["a", "b"]
+    cells = {(row["a"], row["b"]): row["either"] for row in table("overlap") if row["a"]}
+    assert cells["a", "b"] == cells["b", "a"] == "3"
+
+
 def test_where_there_is_no_cluster_there_are_nulls_and_no_radius_is_drawn(
     made: list[NDArray[Any]],
 ) -> None:

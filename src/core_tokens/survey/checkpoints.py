@@ -23,6 +23,7 @@ WILD = re.compile(r"[*?\[]")
 STEPS = "steps"
 """The tensor or dataset beside many matrices that says at which step of training each was kept."""
 INTEGERS = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8")
+"""What steps may be kept as, by the names of safetensors."""
 NUMBERED = re.compile(
     r"(?<![a-z])(?:steps?|iter(?:ation)?s?|checkpoints?|ckpts?|epochs?|updates?)"
     r"[-_=]?(\d{1,18})(?![\da-z]|\.\d)",

@@ -71,7 +71,7 @@ def put_together(
                 cores = {each: [_core(found, each, within) for within in radii] for each in rulers}
                 rows.add(parquet.survey_rows(at, checkpoint, outcome.file, found, radii, cores))
                 membership.add_columns(parquet.membership_columns(at, found, rulers))
-                members = _members(found, rulers[0], radii[0])
+                members = _members(found, cores[rulers[0]][0])
                 totals.add(_sizes(found, radii, cores), members)
                 pictures.add(at, _drawn(found, rulers[0], radii, cores[rulers[0]]), members)
                 seconds += found.about.seconds
@@ -150,16 +150,15 @@ def _core(found: Record, ruler: str, radius: float) -> Core:
     )
 
 
-def _members(found: Record, ruler: str, radius: float) -> Members:
-    arrays, about = found.arrays, found.about
-    within = arrays[f"distance_{ruler}"] <= np.float32(radius)  # as ``core_within`` has it
-    texts = [token.text for token in about.tokens] if about.tokens else None
+def _members(found: Record, core: Core) -> Members:
+    token_ids, about = found.arrays["token_ids"], found.about
     return Members(
-        arrays["token_ids"],
-        within[arrays["vector_of_token"]],
+        token_ids,
+        np.isin(token_ids, core.token_ids, assume_unique=True),
         about.vocabulary,
         about.figures.vocabulary,
-        texts if about.vocabulary else None,
+        # Where there is no cluster there is no text, and yet the vocabulary is known.
+        [token.text for token in about.tokens] if about.vocabulary else None,
     )
 
 

@@ -26,8 +26,6 @@ UNEVEN = 4.0
 """Steps whose gaps differ more are drawn side by side, not at their distance."""
 TEXTS = 5
 """Texts of tokens that a band shows."""
-
-
 UNITS = {"ulp": "ulp", "steps": "steps", "l2": "(L2)"}
 
 
