@@ -10,7 +10,7 @@ def text(name: str, ended: Summary) -> str:
     totals = ended.totals
     total = totals.succeeded + totals.failed
     lines = [
-        f"Survey {name}: {total:,} checkpoints, {totals.succeeded:,} succeeded "
+        f"Survey {name}: {total:,} checkpoint{'s' * (total != 1)}, {totals.succeeded:,} succeeded "
         f"({ended.reused:,} of them from the store), {totals.failed:,} failed",
         f"  {'':22}{'first':>10}{'last':>10}{'largest':>10}",
     ]
