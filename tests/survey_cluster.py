@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import distributed
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +141,12 @@ class Cluster:
     def worker_process(self, name: str) -> int:
         """The process that works, below the nanny that looks after it."""
         return next(pid for pid in below(self._running[name].pid) if "spawn_main" in command(pid))
+
+    def transitions(self) -> list[int]:
+        """How often a task has changed its state on each worker, since that was started."""
+        with distributed.Client(self.address, set_as_default=False) as client:
+            counts = client.run(lambda dask_worker: dask_worker.state.transition_counter)
+        return list(counts.values())
 
     def kill(self, name: str) -> None:
         """Kill the scheduler, or a worker with its nanny, so that neither can do anything more."""

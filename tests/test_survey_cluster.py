@@ -146,8 +146,7 @@ def test_a_thousand_checkpoints_on_two_workers_give_the_bytes_of_one_process(
     done = made.survey("--scheduler", pair.address, "--store", str(store))
     check(done, made, thousand)
     assert kept(store).keys() == kept(thousand.store).keys()
-    for name in ("worker-0", "worker-1"):
-        assert "Compute Failed" in pair.log(name)  # both have worked
+    assert all(count > 100 for count in pair.transitions()), pair.transitions()  # both have worked
 
 
 def test_a_cluster_on_this_machine_gives_the_bytes_of_one_process(

@@ -204,8 +204,10 @@ groups_of_rows = st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=9)
 
 
 def patched(patch: pytest.MonkeyPatch, part: int, rows: int, tables: int) -> None:
-    for name, value in (("PART_ROWS", part), ("ROWS_AT_ONCE", rows), ("TABLES_AT_ONCE", tables)):
-        patch.setattr(parquet, name, value)
+    values = part * len(SCHEMA)
+    patch.setattr(parquet, "PART_VALUES", values)
+    patch.setattr(parquet, "ROWS_AT_ONCE", rows)
+    patch.setattr(parquet, "TABLES_AT_ONCE", tables)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

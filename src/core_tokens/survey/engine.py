@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -38,8 +39,11 @@ QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.log-length": 100,
+    "distributed.admin.low-level-log-length": 100,
 }
-"""What Dask does for whoever looks on; where nobody does, a tenth of a core is for the work."""
+"""What Dask does for whoever looks on. Where nobody does, a tenth of a core is for the work, and
+the memory of the driver does not grow by the logs of the scheduler in it."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -104,23 +108,21 @@ def results(
         EngineError: no worker takes matrices, or the scheduler is gone.
     """
     from distributed import as_completed
+    from distributed.client import ClosedClientError
 
     address = there.scheduler.address
     gone = EngineError(
         address, "a scheduler that is gone", "it again: what is done is kept, and taken up"
     )
     waiting = iter(range(len(items)))
-    position: dict[Any, int] = {}
+    group = f"survey-{uuid.uuid4().hex}"  # one for all items: Dask remembers each there was
 
     def submit() -> Any:
         at = next(waiting, None)
         if at is None:
             return None
-        future = there.submit(
-            _on_worker, work, items[at], pure=False, retries=RETRIES, resources={RESOURCE: 1}
-        )
-        position[future.key] = at
-        return future
+        asked = {"key": (group, at), "retries": RETRIES, "resources": {RESOURCE: 1}}
+        return there.submit(_on_worker, work, items[at], **asked)
 
     try:
         window = max(AT_ONCE, PER_PLACE * _wait_for_places(there))
@@ -129,13 +131,13 @@ def results(
             if future.status == "lost":  # with its worker, before it got here: it is done again
                 done.add(future)
                 continue
-            yield position.pop(future.key), _outcome(future)
+            yield future.key[1], _outcome(future)
             future.release()
             if nth % AT_ONCE == AT_ONCE - 1:  # workers may have joined
                 window = max(window, PER_PLACE * _places(there)[1])
-            while len(position) < window and (another := submit()):
+            while done.count() < window and (another := submit()):
                 done.add(another)
-    except (CancelledError, TimeoutError, OSError) as error:
+    except (CancelledError, ClosedClientError, TimeoutError, OSError) as error:
         raise gone from error
 
 
@@ -213,7 +215,8 @@ def _outcome(future: Any) -> Any:
 
 def _places(there: Any) -> tuple[int, int]:
     """How many workers there are, and how many matrices may be in work on them."""
-    workers = there.scheduler_info(n_workers=-1)["workers"].values()
+    # Of a scheduler that has just gone nothing is known.
+    workers = there.scheduler_info(n_workers=-1).get("workers", {}).values()
     return len(workers), sum(int(each["resources"].get(RESOURCE, 0)) for each in workers)
 
 

@@ -25,8 +25,8 @@ except ImportError as error:
         "a survey", "no pyarrow", "pip install -c constraints.txt -e '.[survey]'"
     ) from error
 
-PART_ROWS = 1 << 14
-"""Rows of a part (a row group) at least, the last apart."""
+PART_VALUES = 1 << 17
+"""Values of a part (a row group) at least, the last apart: what both ends hold at a time."""
 ROWS_AT_ONCE, TABLES_AT_ONCE = 256, 64
 """What waits is put together at times: a table of one row takes as much as one of many."""
 OF_RULER = {"ulp": pa.float32(), "steps": pa.int64(), "l2": pa.float32()}
@@ -116,7 +116,7 @@ def membership_columns(at: int, found: Record, distances: Sequence[str]) -> dict
 
 
 class Writer:
-    """A Parquet file that is written as rows come, in parts of ``PART_ROWS`` or more."""
+    """A Parquet file that is written as rows come, in parts of ``PART_VALUES`` or more."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
@@ -155,7 +155,7 @@ class Writer:
 
     def _add(self, table: pa.Table) -> None:
         self._tables.append(table)
-        if sum(map(len, self._tables)) >= PART_ROWS:
+        if sum(map(len, self._tables)) * len(self._schema) >= PART_VALUES:
             self._write()
         elif len(self._tables) >= TABLES_AT_ONCE:
             self._tables = [self._whole()]
