@@ -27,6 +27,7 @@ from core_tokens.survey.snapshot import VERSION
 from project import Done
 from survey_cluster import (
     NAME,
+    PATIENCE,
     Cluster,
     Project,
     Truth,
@@ -325,7 +326,7 @@ def test_a_cluster_without_workers_is_waited_for_and_that_is_said(
 def test_a_scheduler_that_goes_before_there_was_a_worker_ends_the_survey(
     few: Truth, tmp_path: Path
 ) -> None:
-    made = few.again(tmp_path.name)
+    made = few.again(tmp_path.name, **PATIENCE)
     with Cluster(tmp_path / "cluster") as none:
         running = made.start("--scheduler", none.address, "--store", str(tmp_path / "store"))
         connected = "Receive client connection"

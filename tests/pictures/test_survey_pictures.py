@@ -182,8 +182,14 @@ def test_every_field_is_a_column_of_the_table(name: str, overlay: bool) -> None:
 
 @pytest.mark.parametrize("page", style.PAGE.values(), ids=style.PAGE)
 def test_colours_stand_out_from_both_pages(page: str) -> None:
-    assert len(set(growth.COLOURS)) == len(growth.SHAPES) == 6
+    assert len(set(growth.COLOURS)) == len(growth.COLOURS) == 6
     assert min(contrast(colour, page) for colour in growth.COLOURS) >= 3
+
+
+def test_more_series_than_colours_are_told_apart_by_their_points() -> None:
+    many = range(len(growth.COLOURS) * len(growth.SHAPES))
+    points = {(growth.COLOURS[nth % 6], growth.SHAPES[nth % 7]) for nth in many}
+    assert len(points) == len(many)
 
 
 # ---- what they draw ---------------------------------------------------------------------------

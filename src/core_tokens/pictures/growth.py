@@ -15,7 +15,8 @@ SIZE = "length(data('table')) > 1500 ? 8 : 30"
 LABEL = "format(datum.value, ',~r')"
 NAMES = "length(domain('color')) ? domain('color') : ['']"
 """A legend of nothing has no size, and with it the picture."""
-SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
+"""One more than colours: when these are used up, the same colour has another shape."""
 
 
 def chart(table: alt.Chart, *, overlay: bool) -> style.Drawn:
