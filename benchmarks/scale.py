@@ -108,6 +108,7 @@ def document(found: Constants, machine: Sequence[str]) -> str:
         workers=WORKERS,
         rows=rows,
         share=wire / (wire + work),
+        busy=MATRIX_BYTES / 1e9 * found.work / found.engine,
     )
 
 
