@@ -346,6 +346,15 @@ def test_a_scheduler_that_goes_while_workers_are_waited_for_is_gone() -> None:
         next(engine.results(there, double, [1]))
 
 
+def test_a_scheduler_that_goes_before_an_item_is_sent_is_gone() -> None:
+    class Closed(Lonely):
+        def submit(self, *_: Any, **__: Any) -> Any:
+            raise distributed.client.ClosedClientError
+
+    with pytest.raises(EngineError, match=r"^tcp://there:1: found a scheduler that is gone; "):
+        next(engine.results(Closed([{"matrix": 1}]), double, [1]))
+
+
 # ---- on one that is not there -----------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ def results(
         address, "a scheduler that is gone", "it again: what is done is kept, and taken up"
     )
     waiting = iter(range(len(items)))
-    group = f"survey-{uuid.uuid4().hex}"  # one for all items: Dask remembers each there was
+    group = f"survey-{uuid.uuid4().hex}"  # one for all items, so that Dask's page shows one bar
 
     def submit() -> Any:
         at = next(waiting, None)
